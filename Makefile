@@ -1,0 +1,64 @@
+# Everything starts from a fresh clone with Python 3.11-3.13 and make: each target sets up what it needs.
+PYTHON  ?= python3
+PROFILE ?=
+ARGS    ?=
+VENV    := .venv
+RUN     := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint format lock clean
+
+# pip settings of other tools that would send packages elsewhere or change what is installed
+# (index, proxy and certificate settings are kept).
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_PYTHON PIP_CONSTRAINT PIP_REQUIREMENT PIP_EDITABLE
+unexport PIP_REQUIRE_HASHES PIP_NO_DEPS PIP_NO_BINARY PIP_ONLY_BINARY PIP_NO_BUILD_ISOLATION PIP_DRY_RUN
+unexport PIP_REQUIRE_VIRTUALENV PYTHONHOME
+
+help: ## Show this list
+	@echo "usage: make TARGET [PROFILE=smoke|sample|paper] [ARGS='key=value ...'] [PYTHON=python3.12]"
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## Create .venv with the locked dependencies (minutes, about 6 GB of disk)
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(RUN) -m pip --version >/dev/null 2>&1 || { \
+	  version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); \
+	  case "$$version" in 3.11|3.12|3.13) ;; *) \
+	    echo "error: Python 3.11, 3.12 or 3.13 is needed, but $(PYTHON) is $${version:-not found};" \
+	         "name another with make PYTHON=python3.12 ..." >&2; exit 1;; esac; \
+	  $(PYTHON) -m venv --clear $(VENV) || { \
+	    echo "error: $(PYTHON) cannot create a virtual environment; install its venv and pip modules" \
+	         "(on Debian: apt install python3-venv)" >&2; exit 1; }; }
+	@echo "Installing the locked dependencies into $(VENV): about 3 GB to download, a few minutes ..."
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+test: setup ## Run the tests (ARGS='-m "not slow"' for the quick ones; FPI_DATA=... for those on real data)
+	$(RUN) -m pytest $(ARGS)
+
+lint: setup ## Check style, format and types
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: setup ## Apply the code style
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+reproduce-toy: ## Reproduce the toy problems, figures 5.1-5.5
+reproduce-bibtex: ## Reproduce the multi-label classification of Bibtex, table 5.1
+reproduce-%: setup
+	$(RUN) scripts/reproduce.py $* $(if $(PROFILE),profile=$(PROFILE)) $(ARGS)
+
+data-bibtex: ## Download the Bibtex data into data/ (3.5 MB, checksums verified)
+data-%: setup
+	$(RUN) scripts/data.py $* $(ARGS)
+
+lock: ## Resolve requirements.lock anew from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet -o requirements.lock
+
+clean: ## Remove caches and scratch output (keeps .venv, data and results)
+	rm -rf outputs multirun wandb build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The experiments: one package a task, and the engine they share."""
