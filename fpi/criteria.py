@@ -1,0 +1,80 @@
+"""When has an iteration converged?  Equations (5.4) and (5.6) of the thesis as small objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Scope = Literal["sample", "batch"]
+
+_TINY = 1e-30  # keeps (5.4) defined at x_n = 0
+
+
+def squared_norm(leaves: Sequence[Tensor], scope: Scope) -> Tensor:
+    """Sum of squares over all leaves: shape (batch,) for ``scope="sample"``, (1,) for ``scope="batch"``.
+
+    Half-precision leaves are summed in float32, so that the criterion itself does not overflow.
+    """
+    total: Tensor | None = None
+    for leaf in leaves:
+        if leaf.dtype in (torch.float16, torch.bfloat16):
+            leaf = leaf.float()
+        flat = leaf.reshape(1, -1) if scope == "batch" else leaf.reshape(leaf.shape[0], -1)
+        part = torch.linalg.vector_norm(flat, dim=1).square_()
+        total = part if total is None else total + part
+    assert total is not None, "a state has at least one tensor"
+    return total
+
+
+@dataclass(frozen=True)
+class Relative:
+    """β = ‖x_{n+1} − x_n‖² / ‖x_n‖² ≤ tol (eq. 5.4).
+
+    Args:
+        tol: threshold on the *squared* relative change; 1e-12 is a relative change of 1e-6.
+        scope: ``"sample"`` judges every sample alone; ``"batch"`` takes the norms over the whole batch.
+    """
+
+    tol: float = 1e-12
+    scope: Scope = "sample"
+
+    def __post_init__(self) -> None:
+        _validate(self.tol, self.scope)
+
+    def residual(self, new: Sequence[Tensor], old: Sequence[Tensor]) -> Tensor:
+        """β per sample, shape (batch,), or of the batch, shape (1,)."""
+        change = squared_norm([a - b for a, b in zip(new, old, strict=True)], self.scope)
+        return change / (squared_norm(old, self.scope) + _TINY)
+
+
+@dataclass(frozen=True)
+class Absolute:
+    """β′ = ‖x_{n+1} − x_n‖² ≤ tol (eq. 5.6).
+
+    Not scale-free: as the criterion of a *backward* solve it stops at once when the loss is small
+    (a mean over many entries, say), and the gradient is then far from exact.  Prefer :class:`Relative` there.
+    """
+
+    tol: float = 1e-12
+    scope: Scope = "sample"
+
+    def __post_init__(self) -> None:
+        _validate(self.tol, self.scope)
+
+    def residual(self, new: Sequence[Tensor], old: Sequence[Tensor]) -> Tensor:
+        """β′ per sample, shape (batch,), or of the batch, shape (1,)."""
+        return squared_norm([a - b for a, b in zip(new, old, strict=True)], self.scope)
+
+
+Criterion = Relative | Absolute
+
+
+def _validate(tol: float, scope: str) -> None:
+    if not tol >= 0:
+        raise ValueError(f"tol must be a number ≥ 0, got {tol!r}")
+    if scope not in ("sample", "batch"):
+        raise ValueError(f"scope must be 'sample' or 'batch', got {scope!r}")

@@ -1,0 +1,71 @@
+"""What a solve reports: :class:`SolveInfo`, and how it fails: :class:`FixedPointError`, :class:`ConvergenceWarning`."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+OnFailure = Literal["warn", "raise", "ignore"]
+
+
+class FixedPointError(RuntimeError):
+    """A solve produced non-finite values, or did not converge under ``on_failure="raise"``."""
+
+
+class ConvergenceWarning(UserWarning):
+    """A solve ended at its cap of iterations without meeting its criterion."""
+
+
+@dataclass
+class SolveInfo:
+    """Diagnostics of one solve.
+
+    Attributes:
+        iterations: (batch,) integer tensor, the iteration at which each sample stopped.
+        residual: (batch,) the criterion's value when it stopped (squared norms, eqs. 5.4 and 5.6).
+        converged: (batch,) boolean tensor.
+        evaluations: how often the map was evaluated on the batch.
+        trace: the residuals (batch,) at every check, if the solver was asked for them.
+        backward: the same for the adjoint solve, filled in when ``backward()`` has run.
+    """
+
+    iterations: Tensor
+    residual: Tensor
+    converged: Tensor
+    evaluations: int
+    trace: list[Tensor] = field(default_factory=list)
+    backward: SolveInfo | None = None
+
+    def __str__(self) -> str:
+        done, total = int(self.converged.sum()), self.converged.numel()
+        worst = f"{float(self.residual.max()):.2e}" if total else "n/a"
+        return f"{done}/{total} samples converged in {self.evaluations} evaluations, worst residual {worst}"
+
+
+def announce(info: SolveInfo, on_failure: OnFailure, solver: str) -> None:
+    """Apply the failure policy to a finished solve.
+
+    Raises:
+        FixedPointError: samples are not converged and the policy is ``"raise"``.
+    """
+    if on_failure == "ignore" or bool(info.converged.all()):
+        return
+    message = (
+        f"{solver}: {info}. The map may not contract: raise max_iter, lower the step size, damp or accelerate "
+        "the iteration, or limit the map's Lipschitz constant (fpi.contraction)."
+    )
+    if on_failure == "raise":
+        raise FixedPointError(message)
+    warnings.warn(message, ConvergenceWarning, stacklevel=2)
+
+
+def non_finite(solver: str, iteration: int, residual: float) -> FixedPointError:
+    """The error for a solve whose residual is no longer a finite number."""
+    return FixedPointError(
+        f"{solver}: the residual became {residual} at iteration {iteration}: the iteration diverges or g returned "
+        "nan/inf. Limit the map's Lipschitz constant (fpi.contraction), lower the step size or the learning rate, "
+        "or initialise with smaller weights."
+    )

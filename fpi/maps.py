@@ -1,0 +1,147 @@
+"""The map of a fixed-point node as a function of *explicit* tensors.
+
+A node differentiates g with respect to its state, its arguments and its module's parameters.  This file turns "a
+callable plus a pytree of arguments" into a function of flat lists of tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from fpi.solvers.base import Objective, State, Step
+
+Leaves = Sequence[Tensor]
+
+
+class Map:
+    """x ↦ g(x, *args; θ) over flat tensors: ``leaves`` holds the tensors of ``args``, then the parameters θ."""
+
+    def __init__(self, g: Callable[..., Any], x0: Any, args: tuple[Any, ...]) -> None:
+        self.g = g
+        x_leaves, self.x_spec = pytree.tree_flatten(x0)
+        self.x_leaves = _check_state(x_leaves)
+        arg_leaves, self.arg_spec = pytree.tree_flatten(args)
+        self.is_tensor = [isinstance(leaf, Tensor) for leaf in arg_leaves]
+        self.constants = [None if tensor else leaf for leaf, tensor in zip(arg_leaves, self.is_tensor, strict=True)]
+        self.module = g if isinstance(g, nn.Module) else None
+        named = dict(self.module.named_parameters()) if self.module is not None else {}
+        self.names = list(named)
+        self.leaves: list[Tensor] = [leaf for leaf in arg_leaves if isinstance(leaf, Tensor)] + list(named.values())
+        device_type = self.x_leaves[0].device.type
+        self.autocast = (device_type, torch.is_autocast_enabled(device_type), torch.get_autocast_dtype(device_type))
+
+    def _arguments(self, leaves: Leaves) -> tuple[Any, ...]:
+        tensors = iter(leaves)
+        merged = [next(tensors) if t else c for t, c in zip(self.is_tensor, self.constants, strict=True)]
+        return pytree.tree_unflatten(merged, self.arg_spec)
+
+    def _parameters(self, leaves: Leaves) -> dict[str, Tensor]:
+        return dict(zip(self.names, leaves[len(leaves) - len(self.names) :], strict=True))
+
+    def _holds(self, leaves: Leaves) -> bool:
+        """Are these the very parameters the module has now?  Then it can be called without substituting them."""
+        if self.module is None:
+            return True
+        now = [parameter for _, parameter in self.module.named_parameters()]
+        return all(a is b for a, b in zip(now, self._parameters(leaves).values(), strict=True))
+
+    def _wrap(self, leaves: Leaves) -> Step:
+        args = self._arguments(leaves)
+        parameters = None if self._holds(leaves) else self._parameters(leaves)
+        kind, enabled, dtype = self.autocast
+
+        def apply(x: State) -> State:
+            state = x[0] if self.x_spec.is_leaf() else pytree.tree_unflatten(x, self.x_spec)
+            if parameters is None:
+                out = self.g(state, *args)
+            else:
+                assert self.module is not None
+                out = torch.func.functional_call(self.module, parameters, (state, *args))
+            out = [out] if self.x_spec.is_leaf() else pytree.tree_flatten(out)[0]
+            if enabled:
+                out = [new.to(old.dtype) for new, old in zip(out, x, strict=True)]
+            return out
+
+        if not enabled:
+            return apply
+
+        def apply_autocast(x: State) -> State:
+            with torch.autocast(kind, dtype=dtype):
+                return apply(x)
+
+        return apply_autocast
+
+    def __call__(self, x: State, leaves: Leaves) -> State:
+        """g as a differentiable function of its state and of every other tensor."""
+        return self._wrap(leaves)(x)
+
+    def bind(self, leaves: Leaves) -> Step:
+        """g with everything but the state fixed, for repeated evaluation in a solve; checks the first result."""
+        apply, checked = self._wrap(leaves), False
+
+        def step(x: State) -> State:
+            nonlocal checked
+            out = apply(x)
+            if not checked:
+                self._check_output(out, x)
+                checked = True
+            return out
+
+        return step
+
+    def objective(self, leaves: Leaves) -> Objective | None:
+        """The energy whose critical points are the fixed points, if g has one (:class:`fpi.FPI_GD`)."""
+        energy = getattr(self.g, "objective", None)
+        if energy is None:
+            return None
+        args = self._arguments(leaves)
+
+        def evaluate(x: State) -> tuple[Tensor, State]:
+            value, gradient = energy(x[0], *args)
+            return value, [gradient]
+
+        return evaluate
+
+    def _check_output(self, out: Any, x: State) -> None:
+        if not all(isinstance(leaf, Tensor) for leaf in out) or len(out) != len(x):
+            raise ValueError(f"g must return the structure of its state ({len(x)} tensors), got {type(out).__name__}")
+        for new, old in zip(out, x, strict=True):
+            if new.shape != old.shape or new.dtype != old.dtype or new.device != old.device:
+                raise ValueError(
+                    f"g must return the shape, dtype and device of its state x: expected {tuple(old.shape)} "
+                    f"{old.dtype} on {old.device}, got {tuple(new.shape)} {new.dtype} on {new.device}. "
+                    "Check x0 (or state_shape)."
+                )
+
+    def refuse_hidden_tensors(self) -> None:
+        """Raise if g uses tensors that require gradients but are not among its arguments: they would get none.
+
+        Raises:
+            ValueError: naming the remedy.
+        """
+        if self.module is not None or not torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+            return
+        with torch.enable_grad():
+            out = self._wrap([leaf.detach() for leaf in self.leaves])([leaf.detach() for leaf in self.x_leaves])
+        if any(leaf.requires_grad for leaf in out if isinstance(leaf, Tensor)):
+            raise ValueError(
+                "g uses tensors that require gradients but are not passed to it (a closure or a bound method), so they "
+                "would silently receive none. Pass them as arguments, fixed_point(g, x0, w, ...), "
+                "or give g as an nn.Module."
+            )
+
+
+def _check_state(leaves: list[Any]) -> list[Tensor]:
+    if not leaves or not all(isinstance(leaf, Tensor) and leaf.is_floating_point() for leaf in leaves):
+        raise TypeError("x0 must be a floating-point tensor or a pytree of them")
+    sizes = {leaf.shape[0] if leaf.dim() else None for leaf in leaves}
+    if None in sizes or len(sizes) != 1:
+        raise ValueError(
+            f"the first dimension of every tensor of x0 is the batch, got shapes {[tuple(v.shape) for v in leaves]}"
+        )
+    return leaves

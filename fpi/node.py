@@ -1,0 +1,65 @@
+"""The autograd node behind :func:`fpi.fixed_point`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from fpi.info import SolveInfo
+from fpi.maps import Leaves, Map
+from fpi.products import AdjointMap, Differentiable, Tape
+from fpi.solvers.base import Solver, State
+
+if TYPE_CHECKING:
+    from fpi.adjoints import Adjoint
+
+
+@dataclass
+class Call:
+    """What one solve needs beside its tensors."""
+
+    map: Map | AdjointMap
+    solver: Solver
+    adjoint: Adjoint
+    states: int
+    info: SolveInfo | None = None
+
+
+def solve_node(call: Call, x0: Leaves, leaves: Leaves) -> tuple[State, SolveInfo]:
+    """Run the node; returns the attached solution and the diagnostics of this solve."""
+    out = FixedPointNode.apply(call, *x0, *leaves)
+    assert call.info is not None
+    return list(out), call.info
+
+
+class FixedPointNode(torch.autograd.Function):
+    """Inputs: a :class:`Call`, the initial state (no gradient), the leaves of the map. Outputs: the fixed point."""
+
+    @staticmethod
+    def forward(call: Call, *tensors: Tensor) -> tuple[Tensor, ...]:
+        x0, leaves = list(tensors[: call.states]), tensors[call.states :]
+        with torch.no_grad():
+            x, call.info = call.solver.solve(call.map.bind(leaves), x0, call.map.objective(leaves))
+        return tuple(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        call: Call = inputs[0]
+        ctx.call = call
+        ctx.save_for_backward(*output, *inputs[1 + call.states :])
+
+    @staticmethod
+    def backward(ctx: Any, *v: Tensor) -> tuple[Tensor | None, ...]:
+        call: Call = ctx.call
+        x, leaves = ctx.saved_tensors[: call.states], ctx.saved_tensors[call.states :]
+        needs = ctx.needs_input_grad[1 + call.states :]
+        # With grad mode on, a derivative of this derivative is wanted: use operations that have one.
+        products = Differentiable if torch.is_grad_enabled() else Tape
+        linear = products(call.map, x, leaves, needs)
+        c, info = call.adjoint.cotangent(linear, list(v))
+        if call.info is not None:
+            call.info.backward = info
+        return (None, *[None] * call.states, *linear.leaves(c))
