@@ -23,7 +23,7 @@ def squared_norm(leaves: Sequence[Tensor], scope: Scope) -> Tensor:
     for leaf in leaves:
         if leaf.dtype in (torch.float16, torch.bfloat16):
             leaf = leaf.float()
-        flat = leaf.reshape(1, -1) if scope == "batch" else leaf.reshape(leaf.shape[0], -1)
+        flat = leaf.reshape(1, -1) if scope == "batch" else leaf.flatten(1) if leaf.dim() > 1 else leaf[:, None]
         part = torch.linalg.vector_norm(flat, dim=1).square_()
         total = part if total is None else total + part
     assert total is not None, "a state has at least one tensor"
@@ -48,7 +48,7 @@ class Relative:
     def residual(self, new: Sequence[Tensor], old: Sequence[Tensor]) -> Tensor:
         """β per sample, shape (batch,), or of the batch, shape (1,)."""
         change = squared_norm([a - b for a, b in zip(new, old, strict=True)], self.scope)
-        return change / (squared_norm(old, self.scope) + _TINY)
+        return change.div_(squared_norm(old, self.scope).add_(_TINY))
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,10 @@ class _Watch:
             self.trace.append(residual.expand(self.batch).clone())
         if residual.numel() == 0:
             return True
-        low, high = (value.item() for value in torch.aminmax(residual))
+        if residual.numel() == 1:
+            low = high = residual.item()
+        else:
+            low, high = (value.item() for value in torch.aminmax(residual))
         if not math.isfinite(high) and self.solver.on_failure != "ignore":
             raise non_finite(self.name, n, high)
         if high <= tol:

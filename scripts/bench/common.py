@@ -1,0 +1,93 @@
+"""What the benchmarks share: interleaved timing, live-tensor memory, one table and one JSON form."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from tasks.engine.store import hardware_class
+
+
+@dataclass
+class Row:
+    """One comparison: ``values`` (seconds or bytes) of every contestant; the ratio is numerator / denominator."""
+
+    name: str
+    values: Mapping[str, float]
+    numerator: str
+    denominator: str
+
+    @property
+    def ratio(self) -> float:
+        return self.values[self.numerator] / self.values[self.denominator]
+
+
+def interleaved(
+    contestants: Mapping[str, Callable[[], None]],
+    repeats: int,
+    before: Mapping[str, Callable[[], None]] | None = None,
+) -> dict[str, float]:
+    """Minimum seconds of each contestant over ``repeats`` rounds in which all take turns; ``before`` is not timed."""
+    best = dict.fromkeys(contestants, float("inf"))
+    for round_ in range(repeats + 1):
+        for name, run in contestants.items():
+            if before and name in before:
+                before[name]()
+            start = time.perf_counter()
+            run()
+            seconds = time.perf_counter() - start
+            if round_:  # the first round warms up
+                best[name] = min(best[name], seconds)
+    return best
+
+
+def peak_bytes(run: Callable[[], object]) -> float:
+    """Highest total of bytes allocated for CPU tensors while ``run`` runs, counted from its start."""
+    with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        run()
+    assert profile.profiler is not None and profile.profiler.kineto_results is not None
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    level = highest = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        level += event.nbytes()
+        highest = max(highest, level)
+    return float(highest)
+
+
+def write(name: str, rows: list[Row], target: str | None, threads: int, seconds: float) -> None:
+    """Print the comparisons and, if asked, write them as JSON with the machine class."""
+    table = Table(title=f"benchmark {name}: {hardware_class()}, {threads} thread(s)")
+    for column in ("comparison", "ratio", "values"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        values = ", ".join(f"{key} {value:.4g}" for key, value in row.values.items())
+        table.add_row(f"{row.name}: {row.numerator} / {row.denominator}", f"{row.ratio:.3f}", values)
+    Console().print(table)
+    if target is not None:
+        record = {
+            "benchmark": name,
+            "hardware": hardware_class(),
+            "threads": threads,
+            "torch": str(torch.__version__),
+            "seconds_total": round(seconds, 1),
+            "rows": [
+                {
+                    "name": row.name,
+                    "numerator": row.numerator,
+                    "denominator": row.denominator,
+                    "ratio": row.ratio,
+                    "values": dict(row.values),
+                }
+                for row in rows
+            ],
+        }
+        path = Path(target)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(record, indent=1) + "\n")
