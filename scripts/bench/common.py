@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tasks.engine.store import hardware_class
+from tasks.engine.environment import hardware
 
 
 @dataclass
@@ -63,7 +63,7 @@ def peak_bytes(run: Callable[[], object]) -> float:
 
 def write(name: str, rows: list[Row], target: str | None, threads: int, seconds: float) -> None:
     """Print the comparisons and, if asked, write them as JSON with the machine class."""
-    table = Table(title=f"benchmark {name}: {hardware_class()}, {threads} thread(s)")
+    table = Table(title=f"benchmark {name}: {hardware()}, {threads} thread(s)")
     for column in ("comparison", "ratio", "values"):
         table.add_column(column, overflow="fold")
     for row in rows:
@@ -73,7 +73,7 @@ def write(name: str, rows: list[Row], target: str | None, threads: int, seconds:
     if target is not None:
         record = {
             "benchmark": name,
-            "hardware": hardware_class(),
+            "hardware": hardware(),
             "threads": threads,
             "torch": str(torch.__version__),
             "seconds_total": round(seconds, 1),

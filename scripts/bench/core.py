@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable
 
 import torch
+from common import Row, interleaved, peak_bytes, write
 from torch import Tensor, nn
 
 import fpi
-from scripts.bench.common import Row, interleaved, peak_bytes, write
 
 
 def make_layer(dim: int, iterations: int, check_every: int = 1) -> fpi.FPI_NN:
