@@ -1,0 +1,113 @@
+"""Figures beside table 5.1: F1 per epoch, the fixed-point solves per epoch, and F1 against the threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+from tasks.bibtex.rows import ITEM, PROTOCOLS, ROWS, by_seed
+from tasks.engine import plots
+from tasks.engine.store import Run, read_csv
+
+Curve = tuple[list[float], list[float]]
+Table = list[dict[str, Any]]
+SOLVER = {
+    "solver/forward_iterations": "forward iterations",
+    "solver/backward_iterations": "backward iterations",
+    "solver/forward_residual": "forward residual",
+    "solver/backward_residual": "backward residual",
+}
+
+
+def figures(runs: Sequence[Run], out: Path) -> list[plots.FigureFile]:
+    """Draw into ``out`` the figures for which there are runs."""
+    drawn = [_training(runs, out), _solver(runs, out), _threshold(runs, out)]
+    return [figure for figure in drawn if figure is not None]
+
+
+def _training(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
+    fig, axes = plt.subplots(1, 2, figsize=(11, 4.5), sharey=True, layout="constrained")
+    rows: Table = []
+    for ax, (protocol, title) in zip(axes, PROTOCOLS.items(), strict=True):
+        rows += _bands(ax, runs, protocol, list(ROWS), lambda run: run.curve("val/f1"), ("epoch", "f1"))
+        ax.set_title(title)
+        ax.set_xscale("log")
+        ax.set_xlabel("epoch + 1")
+    axes[0].set_ylabel("F1, example-averaged (%)")
+    caption = (
+        "F1 per epoch on the set that selects the epoch: the test set at threshold 0.5 (left), and the held-out part "
+        "of the training set at its best threshold (right). Mean over the seeds and its 95 % interval."
+    )
+    return _save(fig, out, f"{ITEM}-training", "F1 per epoch", rows, caption)
+
+
+def _solver(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
+    fig, axes = plt.subplots(2, 2, figsize=(9, 6), sharex=True, layout="constrained")
+    rows: Table = []
+    for ax, (name, title) in zip(axes.flat, SOLVER.items(), strict=True):
+        found = _bands(ax, runs, "paper", ["fpi_gd", "fpi_nn"], _of(name), ("epoch", "value"), shift=0)
+        rows += [{"quantity": title, **row} for row in found]
+        ax.set_title(title)
+        ax.set_yscale("log")
+    fig.supxlabel("epoch")
+    caption = (
+        "The FPI layers' forward and backward solves in training (paper's protocol): iterations and final residual, "
+        "mean over the batches of an epoch. Mean over the seeds and its 95 % interval."
+    )
+    return _save(fig, out, f"{ITEM}-solver", "Fixed-point solves per epoch", rows, caption)
+
+
+def _threshold(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
+    def curve(run: Run) -> Curve:
+        path = run.directory / "threshold.csv"
+        points = read_csv(path) if path.exists() else []
+        return [point["threshold"] for point in points], [point["f1"] for point in points]
+
+    fig, ax = plt.subplots(figsize=(6.5, 4.5))
+    rows = _bands(ax, runs, "honest", list(ROWS), curve, ("threshold", "f1"), shift=0)
+    ax.axvline(0.5, color="0.7", linewidth=0.8)
+    ax.set_xlabel("threshold")
+    ax.set_ylabel("test F1, example-averaged (%)")
+    caption = (
+        "Test F1 against the threshold at the epoch chosen by the honest protocol: a diagnosis with test labels, no "
+        "selection. The vertical line is the published threshold. Mean over the seeds and its 95 % interval."
+    )
+    return _save(fig, out, f"{ITEM}-threshold", "F1 against the threshold", rows, caption)
+
+
+def _of(name: str) -> Callable[[Run], Curve]:
+    return lambda run: run.curve(name)
+
+
+def _bands(
+    ax: Axes, runs: Sequence[Run], protocol: str, names: list[str], curve: Callable[[Run], Curve],
+    columns: tuple[str, str], shift: float = 1,
+) -> Table:  # fmt: skip
+    """Draw one band a row of the table, x moved by `shift`, and return the points of every seed."""
+    rows: Table = []
+    for name in names:
+        seeds = {seed: points for seed, run in by_seed(runs, name, protocol).items() if (points := curve(run))[0]}
+        if not seeds:
+            continue
+        length = min(len(xs) for xs, _ in seeds.values())
+        xs = [x + shift for x in next(iter(seeds.values()))[0][:length]]
+        plots.curve_band(ax, xs, [ys[:length] for _, ys in seeds.values()], ROWS[name])
+        for seed, points in seeds.items():
+            rows += [
+                {"protocol": protocol, "row": name, "seed": seed, columns[0]: x, columns[1]: y}
+                for x, y in zip(*points, strict=True)
+            ]
+    if rows:
+        ax.legend(fontsize=7)
+    return rows
+
+
+def _save(fig: Any, out: Path, item: str, title: str, rows: Table, caption: str) -> plots.FigureFile | None:
+    """Save the figure, unless nothing was drawn."""
+    saved = plots.save_figure(fig, out, item, title, rows, caption) if rows else None
+    plt.close(fig)
+    return saved

@@ -1,0 +1,127 @@
+"""The LightningModule of every row of table 5.1: trains a network, chooses a threshold, logs F1 scores in percent.
+
+A network is an nn.Module with `loss(z, y) -> scalar` and `predict(z) -> (batch, labels)` scores in [0, 1]. It may offer
+`parameter_groups()`, `begin_epoch(epoch)`, `after_step()`, `solver_metrics() -> dict[str, float]` and a counter
+`g_evaluations`. A network whose `predict` differentiates an energy enables gradients itself.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from tasks.bibtex.metrics import best_threshold, f1_scores
+
+GRID = torch.arange(1, 31) * 0.02  # 0.02, 0.04, ... 0.6
+
+
+class MultiLabel(L.LightningModule):
+    """Multi-label classification with a fixed threshold or one chosen on the validation set.
+
+    Args:
+        network: see the module's docstring.
+        optimizer: called with the parameters (or the network's parameter groups).
+        scheduler: called with the optimiser; None: constant learning rate.
+        scheduler_interval: "epoch" | "step": when the scheduler advances.
+        threshold: a label is predicted when its score is above it. None: the best on the validation set among GRID,
+            chosen again at every validation and kept in the checkpoint, so that the test uses the best epoch's.
+    """
+
+    val_threshold: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
+        scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
+        scheduler_interval: str = "epoch",
+        threshold: float | None = 0.5,
+    ) -> None:
+        super().__init__()
+        if threshold is not None and not 0 <= threshold < 1:
+            raise ValueError(f"method.threshold must be in [0, 1) or null (chosen on validation), got {threshold}")
+        self.network = network
+        self.optimizer, self.scheduler, self.scheduler_interval = optimizer, scheduler, scheduler_interval
+        self.threshold = threshold
+        self.register_buffer("val_threshold", torch.tensor(0.5 if threshold is None else float(threshold)))
+        self.outputs: list[tuple[Tensor, Tensor]] = []
+        self.curve: list[dict[str, float]] = []  # test scores against the threshold, for the figures
+
+    def configure_optimizers(self) -> Any:
+        groups = getattr(self.network, "parameter_groups", self.network.parameters)
+        optimizer = self.optimizer(groups())
+        if self.scheduler is None:
+            return optimizer
+        schedule = {"scheduler": self.scheduler(optimizer), "interval": self.scheduler_interval}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def on_train_epoch_start(self) -> None:
+        self._call("begin_epoch", self.current_epoch)
+        if hasattr(self.network, "g_evaluations"):
+            self.network.g_evaluations = 0
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        z, y = batch
+        loss = self.network.loss(z, y)  # type: ignore[operator]
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(z))
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, Tensor], index: int) -> None:
+        self._call("after_step")
+        for name, value in (self._call("solver_metrics") or {}).items():
+            self.log(f"solver/{name}", value, on_step=False, on_epoch=True, batch_size=len(batch[0]))
+
+    def on_train_epoch_end(self) -> None:
+        if hasattr(self.network, "g_evaluations"):
+            self.log("cost/g_evaluations", float(self.network.g_evaluations))  # type: ignore[arg-type]
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        z, y = batch
+        self.outputs.append((self.network.predict(z), y))  # type: ignore[operator]
+
+    test_step = validation_step
+
+    def on_validation_epoch_end(self) -> None:
+        scores, labels = self._collect()
+        if self.threshold is None:
+            self.val_threshold.copy_(best_threshold(scores, labels, GRID.to(scores)))
+        for name, value in f1_scores(scores, labels, self.val_threshold[None]).items():
+            self.log(f"val/{name}", value[0].float())
+        self.log("val/threshold", self.val_threshold)
+
+    def on_test_epoch_end(self) -> None:
+        scores, labels = self._collect()
+        thresholds = torch.cat([self.val_threshold[None], self.val_threshold.new_tensor([0.5])])
+        results = f1_scores(scores, labels, thresholds)
+        for name, value in results.items():
+            self.log(f"test/{name}", value[0].float())
+        self.log("test/f1_at_half", results["f1"][1].float())
+        self.log("test/threshold", self.val_threshold)
+        curve = f1_scores(scores, labels, GRID.to(scores))
+        self.curve = [
+            {"threshold": round(float(t), 2), **{name: float(values[i]) for name, values in curve.items()}}
+            for i, t in enumerate(GRID)
+        ]
+
+    def artifacts(self, directory: Path) -> None:
+        """Write threshold.csv: the tested epoch's F1 on the test set at every threshold (a diagnosis, no selection)."""
+        if self.curve:
+            with open(Path(directory) / "threshold.csv", "w", newline="", encoding="utf-8") as stream:
+                writer = csv.DictWriter(stream, fieldnames=list(self.curve[0]))
+                writer.writeheader()
+                writer.writerows(self.curve)
+
+    def _collect(self) -> tuple[Tensor, Tensor]:
+        scores, labels = (torch.cat(parts) for parts in zip(*self.outputs, strict=True))
+        self.outputs.clear()
+        return scores, labels
+
+    def _call(self, name: str, *args: Any) -> Any:
+        method = getattr(self.network, name, None)
+        return None if method is None else method(*args)

@@ -1,0 +1,50 @@
+"""Arguments of the scripts that Hydra does not start: a task and key=value pairs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from hydra.errors import CompactHydraException
+
+from tasks.engine import console
+from tasks.engine.config import experiments
+from tasks.engine.errors import ConfigError
+from tasks.engine.store import ROOT
+
+
+def parse_task(arguments: Sequence[str], script: str) -> tuple[str, dict[str, str]]:
+    """(task, {key: value}) of `TASK [key=value ...]`. Raises ConfigError for an unknown task or another form."""
+    tasks = sorted(path.stem for path in (ROOT / "configs" / "task").glob("*.yaml"))
+    usage = f"usage: python scripts/{script} TASK [key=value ...], with TASK one of {', '.join(tasks)}"
+    if not arguments or "=" in arguments[0] or arguments[0].startswith("-"):
+        raise ConfigError(usage)
+    task, *rest = arguments
+    if task not in tasks or not experiments(task):
+        raise ConfigError(f"unknown task '{task}'; {usage}")
+    if wrong := [argument for argument in rest if "=" not in argument]:
+        raise ConfigError(f"'{wrong[0]}' is not key=value; {usage}")
+    pairs = [argument.split("=", 1) for argument in rest]
+    return task, {key: value for key, value in pairs}
+
+
+def check_profile(profile: str) -> str:
+    profiles = sorted(path.stem for path in (ROOT / "configs" / "profile").glob("*.yaml"))
+    if profile not in profiles:
+        raise ConfigError(f"unknown profile '{profile}': choose profile=NAME, one of {', '.join(profiles)}.")
+    return profile
+
+
+def as_bool(key: str, value: str) -> bool:
+    if value not in ("true", "false"):
+        raise ConfigError(f"{key}={value} is not valid: expected true or false.")
+    return value == "true"
+
+
+def exit_with(main: Callable[[Sequence[str]], int]) -> None:
+    """Run `main` on the command line's arguments; the engine's errors end it with one paragraph and status 1."""
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (CompactHydraException, ValueError, OSError) as error:
+        console.error(str(error))
+        sys.exit(1)

@@ -1,0 +1,48 @@
+"""The engine's own errors. Hydra prints them as one paragraph, without a traceback, and exits with status 1."""
+
+from __future__ import annotations
+
+import errno
+
+from hydra.errors import CompactHydraException, InstantiationException
+
+ROOM_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class ConfigError(CompactHydraException):
+    """A config that cannot be run: names the key, what was expected and the fix. Nothing was written."""
+
+
+class JobFailedError(CompactHydraException):
+    """A job that started and failed; failed.json in its directory has the traceback."""
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that this code cannot continue from."""
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The error that a user can act on: Hydra's wrapper around a constructor's error is taken off."""
+    while isinstance(error, InstantiationException) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def out_of_room(error: BaseException | None) -> bool:
+    """Whether a full disk, quota or file-size limit is what the error, or one it came from, says."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in ROOM_ERRORS:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def hint(error: BaseException) -> str:
+    """What to do about an error inside a job, in one sentence."""
+    if out_of_room(error):
+        return "No room left to write: free space (or choose another results_dir=), then run the same command again."
+    if isinstance(error, CheckpointError):
+        return "Run with force=true to move this directory aside and train anew."
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return "Out of memory: choose a smaller batch or run fewer jobs at a time (hydra.launcher.n_jobs=1)."
+    return "Correct the cause and run the same command again: finished jobs are skipped, this one goes on where it was."

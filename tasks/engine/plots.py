@@ -1,0 +1,69 @@
+"""Figures: files in three forms, and curves with their interval over the seeds."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tasks.engine.store import atomic_write, write_csv
+from tasks.engine.verdict import mean_ci95
+
+mpl.use("Agg")  # files only; no display is needed
+
+
+@dataclass(frozen=True)
+class FigureFile:
+    """A saved figure: the paper's item, and its file names inside the folder it was saved to."""
+
+    item: str
+    title: str
+    png: str
+    svg: str
+    csv: str
+    caption: str
+
+
+def save_figure(
+    fig: Figure,
+    out: Path,
+    item: str,
+    title: str,
+    rows_for_csv: list[dict[str, Any]],
+    caption: str,
+    name: str | None = None,
+) -> FigureFile:
+    """Write <out>/<name>.png (150 dpi), .svg (the same bytes for the same data) and .csv (the points drawn).
+
+    `name` defaults to `item`; give one where an item has several figures. The figure stays open: it is the caller's.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    name = name or item
+    with mpl.rc_context({"svg.hashsalt": name}):
+        for suffix, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
+            buffer = io.BytesIO()
+            fig.savefig(buffer, format=suffix, bbox_inches="tight", **options)  # type: ignore[arg-type]
+            atomic_write(out / f"{name}.{suffix}", buffer.getvalue())
+    write_csv(out / f"{name}.csv", rows_for_csv)
+    return FigureFile(item, title, f"{name}.png", f"{name}.svg", f"{name}.csv", caption)
+
+
+def curve_band(ax: Axes, xs: Sequence[float], ys_by_seed: Sequence[Sequence[float]], label: str, **style: Any) -> None:
+    """The mean over the seeds as a line, and its 95 % t-interval as a band (none for a single seed).
+
+    Curves of different lengths (a run that stopped early) are drawn up to the shortest. `style` goes to `ax.plot`.
+    """
+    length = min(len(xs), *(len(ys) for ys in ys_by_seed))
+    points = [mean_ci95([ys[i] for ys in ys_by_seed]) for i in range(length)]
+    means = [mean for mean, _ in points]
+    (line,) = ax.plot(xs[:length], means, label=label, **style)
+    if len(ys_by_seed) > 1:
+        low = [mean - (half or 0.0) for mean, half in points]
+        high = [mean + (half or 0.0) for mean, half in points]
+        ax.fill_between(xs[:length], low, high, alpha=0.2, color=line.get_color(), linewidth=0)

@@ -1,0 +1,155 @@
+"""From finished jobs to the record: summary.json, figures and README.md of a profile. Reads run.json and CSV files only."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import shutil
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tasks.engine import paper, report_markdown, store
+from tasks.engine.errors import ConfigError
+from tasks.engine.store import Run
+from tasks.engine.verdict import Claim, judge_cell, judge_claim, mean_ci95
+
+PROTOCOL_ORDER = ("none", "paper", "honest")
+
+
+def build(task: str, profile: str, results: Path, publish: bool = False) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Write the report of a task at a profile; returns (summary, failed jobs).
+
+    Writes <results>/<profile>/<task>/{summary.json, figures/} and <results>/<profile>/README.md, which covers every task
+    that has a summary there; `publish` copies the summary, the figures and the task's tables to
+    <results>/published/<task>/.
+
+    Raises:
+        ConfigError: no job of this task and profile has finished or failed; or publishing profile=smoke.
+    """
+    if publish and profile == "smoke":
+        raise ConfigError("publish=true with profile=smoke: its numbers mean nothing. Choose profile=paper or sample.")
+    runs, failed = store.load_runs(results, profile, task)
+    if not runs and not failed:
+        raise ConfigError(
+            f"no jobs in {results / profile / task}: run `make reproduce-{task} PROFILE={profile}` first."
+        )
+    folder = results / profile / task
+    figures = _figures(task, runs, folder / "figures")
+    summary = summarise(task, profile, runs, figures)
+    store.write_json(folder / "summary.json", summary)
+    summary = store.finite(summary)
+    others = sorted(path.parent.name for path in (results / profile).glob("*/summary.json"))
+    sections = []
+    for name in others:
+        content = summary if name == task else store.read_json(results / profile / name / "summary.json")
+        failures = failed if name == task else store.load_runs(results, profile, name)[1]
+        if content is not None:
+            sections.append(report_markdown.section(name, content, failures, paper.items(name), f"{name}/"))
+    store.atomic_write(results / profile / "README.md", report_markdown.page(f"Results, profile {profile}", sections))
+    if publish:
+        _publish(task, summary, failed, folder, results / "published" / task)
+    return summary, failed
+
+
+def summarise(task: str, profile: str, runs: list[Run], figures: list[dict[str, str]]) -> dict[str, Any]:
+    """The published record of a task: the content of summary.json."""
+    return {
+        "task": task,
+        "profile": profile,
+        "commit": _joined(_commit(run) for run in runs),
+        "hardware": _joined(run.run["env"]["hardware"] for run in runs),
+        "date": datetime.now(UTC).date().isoformat(),
+        "cells": [cell for item in paper.items(task) for cell in _cells(item, runs)],
+        "claims": _claims(task, runs),
+        "figures": figures,
+        "cost": {
+            "seconds_total": round(sum(run.run["seconds"] for run in runs), 1),
+            "g_evaluations": sum(run.run["g_evaluations"] for run in runs),
+        },
+    }
+
+
+def _cells(item: paper.Item, runs: list[Run]) -> list[dict[str, Any]]:
+    cells = []
+    for row in item.rows:
+        for protocol in PROTOCOL_ORDER:
+            found = [run for run in runs if run.row == row.row and run.protocol == protocol]
+            for metric in (item.metric, *item.also):
+                if found and any(metric in run.run["metrics"] for run in found):
+                    cells.append(_cell(item, row, protocol, metric, found))
+    return cells
+
+
+def _cell(item: paper.Item, row: paper.PaperRow, protocol: str, metric: str, runs: list[Run]) -> dict[str, Any]:
+    values = [run.metric(metric) for run in runs]
+    mean, half = mean_ci95(values)
+    comparable = metric == item.metric and row.paper is not None and not any(run.run["stand_in"] for run in runs)
+    verdict = None
+    if comparable:
+        assert row.paper is not None and row.tolerance is not None
+        verdict = judge_cell(values, row.paper, row.tolerance, item.higher_is_better)
+    return {
+        "item": item.item,
+        "row": row.row,
+        "protocol": protocol,
+        "metric": metric.rpartition("/")[2] if metric.startswith("test/") else metric,
+        "unit": item.unit,
+        "paper": row.paper if metric == item.metric else None,
+        "values": values,
+        "mean": mean,
+        "ci95": half,
+        "n": len(values),
+        "tolerance": row.tolerance if metric == item.metric and row.paper is not None else None,
+        "verdict": verdict,
+        "data": _joined(run.run["data"] for run in runs),
+        "command": runs[0].run["command"],
+    }
+
+
+def _claims(task: str, runs: list[Run]) -> list[dict[str, Any]]:
+    module = _task_module(task, "claims")
+    claims: list[Claim] = module.claims(runs) if module and runs else []
+    judged = [judge_claim(claim) for claim in claims]
+    return [
+        {
+            **{"item": one.claim.item, "text": one.claim.text, "difference": one.difference},
+            **{"ci95": one.ci95, "n": one.n, "verdict": one.verdict, "data": one.claim.data},
+        }
+        for one in judged
+    ]
+
+
+def _figures(task: str, runs: list[Run], out: Path) -> list[dict[str, str]]:
+    shutil.rmtree(out, ignore_errors=True)
+    module = _task_module(task, "figures")
+    files = module.figures(runs, out) if module and runs else []
+    return [asdict(file) | {kind: f"figures/{getattr(file, kind)}" for kind in ("png", "svg", "csv")} for file in files]
+
+
+def _task_module(task: str, name: str) -> Any:
+    """tasks.<task>.<name>, or None if the task has none; chosen by name, for the engine imports no task."""
+    full = f"tasks.{task}.{name}"
+    if importlib.util.find_spec(f"tasks.{task}") is None or importlib.util.find_spec(full) is None:
+        return None
+    return importlib.import_module(full)
+
+
+def _publish(task: str, summary: dict[str, Any], failed: list[dict[str, Any]], folder: Path, target: Path) -> None:
+    shutil.rmtree(target / "figures", ignore_errors=True)
+    target.mkdir(parents=True, exist_ok=True)
+    if (folder / "figures").is_dir():
+        shutil.copytree(folder / "figures", target / "figures")
+    store.write_json(target / "summary.json", summary)
+    section = report_markdown.section(task, summary, failed, paper.items(task), "")
+    store.atomic_write(target / "README.md", report_markdown.page("Published results", [section]))
+
+
+def _commit(run: Run) -> str:
+    git = run.run["env"]["git"]
+    return (git["commit"] or "unknown") + ("+changes" if git["dirty"] else "")
+
+
+def _joined(values: Any) -> str:
+    return ", ".join(dict.fromkeys(values))

@@ -1,0 +1,1 @@
+"""The thesis' toy problems (5.1): learning optimisation problems from samples of their solutions."""
