@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import hydra
 from omegaconf import DictConfig
 
+from tasks.engine.launch import launch
+
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
-def main(cfg: DictConfig) -> dict:
+def main(cfg: DictConfig) -> dict[str, Any]:
     from tasks.engine.errors import JobFailedError
-    from tasks.engine.job import run_job  # here, so that the launching process stays small
+    from tasks.engine.job import run_job  # here, so that the launching process starts fast
 
     result = run_job(cfg)
     if result["status"] == "failed":
-        raise JobFailedError("At least one job failed: see the messages above.")
+        raise JobFailedError("at least one job failed; the messages above say why.")
     return result
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

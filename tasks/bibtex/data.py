@@ -149,11 +149,11 @@ class GeneratedLabels(MultiLabelData):
         y[np.arange(n), :, random.integers(0, 5, n)] = True  # at least one label in each topic
         y |= np.roll(y, 1, axis=2) & (random.random(y.shape) < 0.6)
         y |= random.random(y.shape) < 0.1
-        y = (y & topic[:, :, None]).reshape(n, self.n_labels)
+        labels = (y & topic[:, :, None]).reshape(n, self.n_labels)
 
-        on = y[:, owner] * strength + topic[:, owner // 5] * 0.15 + 0.02
+        on = labels[:, owner] * strength + topic[:, owner // 5] * 0.15 + 0.02
         z = random.random((n, self.n_features)) < on
-        zs, ys = torch.from_numpy(z), torch.from_numpy(y)
+        zs, ys = torch.from_numpy(z), torch.from_numpy(labels)
         return (zs[: self.n_train], ys[: self.n_train]), (zs[self.n_train :], ys[self.n_train :])
 
 

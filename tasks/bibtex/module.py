@@ -46,11 +46,15 @@ class MultiLabel(L.LightningModule):
         super().__init__()
         if threshold is not None and not 0 <= threshold < 1:
             raise ValueError(f"method.threshold must be in [0, 1) or null (chosen on validation), got {threshold}")
-        self.network = network
+        self.network: Any = network  # duck-typed: see the module's docstring
         self.optimizer, self.scheduler, self.scheduler_interval = optimizer, scheduler, scheduler_interval
         self.threshold = threshold
         self.register_buffer("val_threshold", torch.tensor(0.5 if threshold is None else float(threshold)))
         self.outputs: list[tuple[Tensor, Tensor]] = []
+        self.sums: dict[
+            str, float | Tensor
+        ] = {}  # of an epoch; Lightning's averaging costs more than a step
+        self.batches = 0
         self.curve: list[dict[str, float]] = []  # test scores against the threshold, for the figures
 
     def configure_optimizers(self) -> Any:
@@ -62,28 +66,32 @@ class MultiLabel(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_train_epoch_start(self) -> None:
+        self.sums, self.batches = {}, 0
         self._call("begin_epoch", self.current_epoch)
         if hasattr(self.network, "g_evaluations"):
             self.network.g_evaluations = 0
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         z, y = batch
-        loss = self.network.loss(z, y)  # type: ignore[operator]
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(z))
+        loss: Tensor = self.network.loss(z, y)
+        self._add("train/loss", loss.detach())
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, Tensor], index: int) -> None:
         self._call("after_step")
         for name, value in (self._call("solver_metrics") or {}).items():
-            self.log(f"solver/{name}", value, on_step=False, on_epoch=True, batch_size=len(batch[0]))
+            self._add(f"solver/{name}", value)
+        self.batches += 1
 
     def on_train_epoch_end(self) -> None:
+        for name, total in self.sums.items():
+            self.log(name, float(total) / self.batches)
         if hasattr(self.network, "g_evaluations"):
-            self.log("cost/g_evaluations", float(self.network.g_evaluations))  # type: ignore[arg-type]
+            self.log("cost/g_evaluations", float(self.network.g_evaluations))
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         z, y = batch
-        self.outputs.append((self.network.predict(z), y))  # type: ignore[operator]
+        self.outputs.append((self.network.predict(z), y))
 
     test_step = validation_step
 
@@ -116,6 +124,9 @@ class MultiLabel(L.LightningModule):
                 writer = csv.DictWriter(stream, fieldnames=list(self.curve[0]))
                 writer.writeheader()
                 writer.writerows(self.curve)
+
+    def _add(self, name: str, value: float | Tensor) -> None:
+        self.sums[name] = self.sums.get(name, 0.0) + value
 
     def _collect(self) -> tuple[Tensor, Tensor]:
         scores, labels = (torch.cat(parts) for parts in zip(*self.outputs, strict=True))

@@ -24,8 +24,7 @@ def parse_task(arguments: Sequence[str], script: str) -> tuple[str, dict[str, st
         raise ConfigError(f"unknown task '{task}'; {usage}")
     if wrong := [argument for argument in rest if "=" not in argument]:
         raise ConfigError(f"'{wrong[0]}' is not key=value; {usage}")
-    pairs = [argument.split("=", 1) for argument in rest]
-    return task, {key: value for key, value in pairs}
+    return task, dict(argument.split("=", 1) for argument in rest)
 
 
 def check_profile(profile: str) -> str:

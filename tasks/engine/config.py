@@ -22,7 +22,7 @@ def experiments(task: str = "*") -> list[str]:
 
 
 def resolve(cfg: DictConfig) -> dict[str, Any]:
-    """The config as plain, resolved, validated data. Raises ConfigError naming the key, what was expected and the fix."""
+    """The config as plain, resolved, validated data. Raises ConfigError naming the key, the expectation and the fix."""
     if OmegaConf.select(cfg, "task.name") is None:
         raise ConfigError(f"No task: add experiment=NAME, one of {', '.join(experiments())}.")
     for key in ("data", "method"):
@@ -58,11 +58,8 @@ def _check(config: dict[str, Any]) -> None:
     expect(isinstance(config["force"], bool), "force", "true or false")
     expect(config["select"]["mode"] in ("max", "min"), "select.mode", "max or min")
     expect(_whole(trainer["max_epochs"], 1), "trainer.max_epochs", "an integer of at least 1")
-    expect(
-        trainer["threads"] is None or _whole(trainer["threads"], 1),
-        "trainer.threads",
-        "null or an integer of at least 1",
-    )
+    threads = trainer["threads"]
+    expect(threads is None or _whole(threads, 1), "trainer.threads", "null or an integer of at least 1")
     seconds = trainer["checkpoint_seconds"]
     expect(isinstance(seconds, int | float) and seconds >= 0, "trainer.checkpoint_seconds", "seconds, at least 0")
     expect(trainer["progress"] in ("auto", True, False), "trainer.progress", "auto, true or false")

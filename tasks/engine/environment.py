@@ -44,10 +44,8 @@ def git_state(root: Path) -> dict[str, str | None]:
         if name and path.is_file():
             digest.update(name + path.read_bytes())
             changed = True
-    return {
-        "commit": commit.decode().strip() if commit else None,
-        "dirty": digest.hexdigest()[:16] if changed else None,
-    }
+    sha = commit.decode().strip() if commit else None
+    return {"commit": sha, "dirty": digest.hexdigest()[:16] if changed else None}
 
 
 def hardware(gpu: bool = False) -> str:

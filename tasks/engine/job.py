@@ -44,12 +44,7 @@ def run_job(cfg: DictConfig) -> dict[str, Any]:
     config has written or another process is writing.
     """
     config = resolve(cfg)
-    directory = store.job_directory(
-        store.results_root(config["results_dir"]),
-        *(config[key] for key in ("profile",)),
-        config["task"]["name"],
-        *(config[key] for key in ("row", "protocol", "seed")),
-    )
+    directory = store.job_directory(store.results_root(config["results_dir"]), config)
     tracking_mode, reason = tracking.decide(config["logger"]["mode"])
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -67,7 +62,7 @@ def run_job(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _claim_directory(directory: Path, config: dict[str, Any]) -> dict[str, Any] | None:
-    """The content of run.json if this config has run here; else write config.yaml. Refuses another config's directory."""
+    """The content of run.json if this config ran here; else write config.yaml. Refuses another config's directory."""
     path = directory / "config.yaml"
     if path.exists():
         old = OmegaConf.to_container(OmegaConf.load(path))
@@ -112,7 +107,9 @@ def _train_or_record_failure(directory: Path, config: dict[str, Any], tracking_m
         }
         with suppress(OSError):  # the disk may be full: then the console line is all there is
             store.write_json(directory / "failed.json", failure)
-        console.error(f"{_title(config)} failed: {failure['error']} {failure['hint']} ({directory / 'failed.json'})")
+        console.error(
+            f"{_title(config)} failed: {failure['error']}\n  {failure['hint']}\n  Traceback: {directory / 'failed.json'}"
+        )
         return failure
 
 
@@ -185,7 +182,7 @@ def _train(directory: Path, config: dict[str, Any], tracking_mode: str) -> dict[
         tracker.finish(summary, failed)
     numbers = _key_metric(config, metrics)
     console.say(f"done  {_title(config)}: {numbers} in {run['seconds']:.1f} s")
-    return store.finite(run)  # type: ignore[no-any-return]
+    return store.finite(run)
 
 
 def _progress_bar(wish: bool | str) -> list[Callback]:
@@ -211,10 +208,8 @@ def command(config: dict[str, Any]) -> str:
     """The command that runs this job alone: as it was typed, or without Hydra from the config."""
     given: list[str] = []
     if HydraConfig.initialized():
-        overrides = [override for override in HydraConfig.get().overrides.task]
-        given = [
-            item for item in overrides if not item.lstrip("+~").startswith(("reproduce=", "results_dir=", "force="))
-        ]
+        left_out = ("reproduce=", "results_dir=", "force=")
+        given = [item for item in HydraConfig.get().overrides.task if not item.lstrip("+~").startswith(left_out)]
     else:
         given = [f"experiment={config['task']['name']}/{config['row']}", f"seed={config['seed']}"]
     if not any(item.startswith("profile=") for item in given):

@@ -57,10 +57,9 @@ def _item(path: Path, task: str, name: str, entry: dict[str, Any]) -> Item:
     place = f"{path}: {task}.items.{name}"
     try:
         rows = []
+        defaults = {"tolerance": entry.get("tolerance"), "reason": entry.get("reason", "")}
         for row, content in entry["rows"].items():
-            parsed = PaperRow(
-                row, **{"tolerance": entry.get("tolerance"), "reason": entry.get("reason", ""), **content}
-            )
+            parsed = PaperRow(row, **(defaults | content))
             if parsed.paper is not None and (parsed.tolerance is None or parsed.tolerance <= 0 or not parsed.reason):
                 raise PaperError(f"{place}.rows.{row}: a paper's number needs a tolerance above 0 and its reason")
             rows.append(parsed)

@@ -48,7 +48,7 @@ def save_figure(
     with mpl.rc_context({"svg.hashsalt": name}):
         for suffix, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
             buffer = io.BytesIO()
-            fig.savefig(buffer, format=suffix, bbox_inches="tight", **options)  # type: ignore[arg-type]
+            fig.savefig(buffer, format=suffix, bbox_inches="tight", **options)
             atomic_write(out / f"{name}.{suffix}", buffer.getvalue())
     write_csv(out / f"{name}.csv", rows_for_csv)
     return FigureFile(item, title, f"{name}.png", f"{name}.svg", f"{name}.csv", caption)

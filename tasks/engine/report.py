@@ -1,4 +1,4 @@
-"""From finished jobs to the record: summary.json, figures and README.md of a profile. Reads run.json and CSV files only."""
+"""From finished jobs to the record: summary.json, figures, README.md. Reads run.json, failed.json and CSV files."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ PROTOCOL_ORDER = ("none", "paper", "honest")
 def build(task: str, profile: str, results: Path, publish: bool = False) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Write the report of a task at a profile; returns (summary, failed jobs).
 
-    Writes <results>/<profile>/<task>/{summary.json, figures/} and <results>/<profile>/README.md, which covers every task
-    that has a summary there; `publish` copies the summary, the figures and the task's tables to
+    Writes <results>/<profile>/<task>/{summary.json, figures/} and <results>/<profile>/README.md, which covers every
+    task that has a summary there; `publish` copies the summary, the figures and the task's tables to
     <results>/published/<task>/.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tasks.engine.paper import Item
@@ -28,13 +29,12 @@ def section(
         parts.append(
             f"**Stand-in data ({', '.join(sorted(stand_ins))}): not the paper's, so rows are compared by claim only.**"
         )
-    drawn = set()
-    for item in items:
-        parts += _item(item, [cell for cell in summary["cells"] if cell["item"] == item.item])
-        figures = [figure for figure in summary["figures"] if figure["item"] == item.item]
-        parts += [_figure(figure, base) for figure in figures]
-        drawn.add(item.item)
-    parts += [_figure(figure, base) for figure in summary["figures"] if figure["item"] not in drawn]
+    known = {item.item: item for item in items}
+    names = {*known, *(_owner(figure, known) for figure in summary["figures"])}
+    for name in sorted(names, key=_natural):
+        if name in known:
+            parts += _item(known[name], [cell for cell in summary["cells"] if cell["item"] == name])
+        parts += [_figure(figure, base) for figure in summary["figures"] if _owner(figure, known) == name]
     if summary["claims"]:
         parts += ["### Claims", _claims(summary["claims"])]
     if failed:
@@ -71,13 +71,10 @@ def _item(item: Item, cells: list[dict[str, Any]]) -> list[str]:
             line += [_value(main), _verdict(main), *(_value(by_metric.get(metric)) for metric in extra)]
         lines.append(line)
     notes = [NOTES[protocol] for protocol in protocols if protocol in NOTES]
-    judged = [cell for cell in cells if cell["verdict"]]
-    if judged:
-        tolerances = sorted({cell["tolerance"] for cell in judged})
-        notes.append(
-            "Ours: mean ± 95 % t-interval (seeds). Verdict by the tolerance of `results/paper.yaml` "
-            f"({', '.join(f'{t:g}' for t in tolerances)} {item.unit})."
-        )
+    notes.append("Ours: mean ± 95 % t-interval (seeds).")
+    if tolerances := sorted({cell["tolerance"] for cell in cells if cell["verdict"]}):
+        by = ", ".join(f"{tolerance:g}" for tolerance in tolerances)
+        notes.append(f"Verdict by the tolerances of `results/paper.yaml` ({by} {item.unit}).")
     return [f"### {item.title}", _table(head, lines), " ".join(notes)]
 
 
@@ -95,6 +92,17 @@ def _figure(figure: dict[str, Any], base: str) -> str:
     caption = f" {figure['caption']}" if figure.get("caption") else ""
     title = figure.get("title", figure["item"])
     return f"![{title}]({base}{figure['png']})\n\n*{figure['item']}: {title}.*{caption} ({links})"
+
+
+def _owner(figure: dict[str, Any], known: dict[str, Item]) -> str:
+    """The item a figure stands under: its own, or the table whose name its name continues (table5.1-training)."""
+    name = str(figure["item"])
+    return next((item for item in known if name.startswith(f"{item}-")), name)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort key with numbers in their order: figure5.2 before figure5.10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _table(head: list[str], lines: list[list[str]]) -> str:

@@ -1,4 +1,4 @@
-"""The results store: one directory a job, files that appear whole or not at all, and what makes two configs the same."""
+"""The results store: one directory a job, files that appear whole or not at all, and when two configs are the same."""
 
 from __future__ import annotations
 
@@ -55,9 +55,10 @@ class Run:
         return [x for x, _ in points], [y for _, y in points]
 
 
-def job_directory(results: Path, profile: str, task: str, row: str, protocol: str, seed: int) -> Path:
+def job_directory(results: Path, config: dict[str, Any]) -> Path:
     """<results>/<profile>/<task>/<row>/seed<k>; the honest protocol lies beside the paper's as <row>-honest."""
-    return results / profile / task / (f"{row}-honest" if protocol == "honest" else row) / f"seed{seed}"
+    row = config["row"] + ("-honest" if config["protocol"] == "honest" else "")
+    return results / config["profile"] / config["task"]["name"] / row / f"seed{config['seed']}"
 
 
 def results_root(results_dir: str | Path) -> Path:

@@ -80,7 +80,7 @@ class Tracker:
                 tags=[*task.get("items", []), config["profile"], config["protocol"]],
                 config=config,
                 dir=str(directory),
-                mode=mode,
+                mode="online" if mode == "online" else "offline",
                 id=_run_id(directory),
                 resume="allow" if mode == "online" else None,
                 reinit="finish_previous",

@@ -55,4 +55,6 @@ def objective_along_directions(
     energy: Any = layer.g.energy
     values = energy(x, energy.inject(a.expand(len(x), -1))).reshape(len(distances), directions).double().cpu()
     means, sds = values.mean(1).tolist(), values.std(1).tolist()
-    return [{"distance": r, "mean": m, "sd": s} for r, m, s in zip(distances.tolist(), means, sds, strict=True)]
+    return [
+        {"distance": round(r, 9), "mean": m, "sd": s} for r, m, s in zip(distances.tolist(), means, sds, strict=True)
+    ]

@@ -82,13 +82,12 @@ class FPINN(FixedPointClassifier):
         init_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        net = nn.Sequential(
-            nn.Linear(labels + features, hidden), nn.ReLU(), nn.Linear(hidden, labels), nn.Sigmoid()
-        )
+        first = nn.Linear(labels + features, hidden)
+        net = nn.Sequential(first, nn.ReLU(), nn.Linear(hidden, labels), nn.Sigmoid())
         self.layer: fpi.FPI_NN = fpi.FPI_NN(net, state_shape=(labels,), solver=solver, adjoint=adjoint)
         self.labels, self.lipschitz = labels, lipschitz
         with torch.no_grad():
-            net[0].weight[:, :labels] *= init_scale
+            first.weight[:, :labels] *= init_scale
         self.after_step()
 
     def logits(self, z: Tensor) -> Tensor:

@@ -45,8 +45,8 @@ class PICNN(nn.Module):
         self.constant = nn.ModuleList([nn.Linear(features, hidden), nn.Linear(hidden, labels)])
         self.from_y = nn.ModuleList([nn.Linear(labels, width, bias=False) for width in (hidden, labels, 1)])
         self.from_z = nn.ModuleList([nn.Linear(hidden, labels, bias=False), nn.Linear(labels, 1, bias=False)])
-        for layer in self.from_z:
-            layer.weight.data.abs_()  # type: ignore[operator, union-attr]
+        for weight in weights(self.from_z):
+            weight.data.abs_()
         self.steps, self.step_size, self.momentum = steps, step_size, momentum
 
     def inject(self, x: Tensor) -> Injected:
@@ -68,7 +68,7 @@ class PICNN(nn.Module):
 
     def gradient(self, y: Tensor, k: Injected) -> Tensor:
         """∂E/∂y in closed form, shape (batch, labels), itself differentiable."""
-        (a0, a1, a2), (p1, p2) = ([layer.weight for layer in path] for path in (self.from_y, self.from_z))
+        (a0, a1, a2), (p1, p2) = (weights(path) for path in (self.from_y, self.from_z))
         pre1 = torch.addmm(k.c0, y * k.y0, a0.t())
         pre2 = torch.addmm(torch.addmm(k.c1, y * k.y1, a1.t()), torch.relu(pre1) * k.z1, p1.t())
         d2 = k.z2 * p2 * (pre2 > 0)
@@ -96,5 +96,9 @@ class PICNN(nn.Module):
     @torch.no_grad()
     def after_step(self) -> None:
         """Project back to convexity: the z-path's weights are not negative."""
-        for layer in self.from_z:
-            layer.weight.clamp_(min=0)  # type: ignore[operator, union-attr]
+        for weight in weights(self.from_z):
+            weight.clamp_(min=0)
+
+
+def weights(layers: nn.ModuleList) -> list[nn.Parameter]:
+    return [layer.get_parameter("weight") for layer in layers]

@@ -90,17 +90,26 @@ def test_potential_gradient_equals_autograd() -> None:
     torch.testing.assert_close(value, potential(y, a))
 
 
-def test_dvn_gradients_equal_autograd() -> None:
-    network = DVN(FEATURES, LABELS, sampling="adversarial").double()
-    y, a, target = random_labels()
+def test_dvn_gradient_equals_autograd() -> None:
+    network = DVN(FEATURES, LABELS).double()
+    y, a, _ = random_labels()
     (expected,) = torch.autograd.grad(torch.sigmoid(network.potential(y, a)).sum(), y)
     torch.testing.assert_close(network.value_gradient(y, a), expected)
-    for start in (y, target.clone().requires_grad_(), torch.zeros_like(y).requires_grad_()):
-        loss = nn.functional.binary_cross_entropy_with_logits(
-            network.potential(start, a), soft_f1(start, target), reduction="sum"
-        )
-        (expected,) = torch.autograd.grad(loss, start)
-        torch.testing.assert_close(network.loss_gradient(start, a, target), expected)
+
+
+def test_dvn_extra_samples() -> None:
+    _, a, target = random_labels(200)
+    given = DVN(FEATURES, LABELS, extra=1.0).double().sample(a, target)
+    torch.testing.assert_close(given, target)
+    found = DVN(FEATURES, LABELS, extra=0.0).double()
+    torch.testing.assert_close(found.sample(a, target), found.infer(a))
+    torch.manual_seed(0)
+    network = DVN(FEATURES, LABELS, sampling="adversarial", extra=1.0).double()
+    sampled = network.sample(a, target)
+    from_truth = (sampled == network.ascend(target, a)).all(1)
+    from_zero = (sampled == network.ascend(torch.zeros_like(a), a)).all(1)
+    assert (from_truth | from_zero).all()
+    assert 60 < from_truth.sum() < 140
 
 
 def test_soft_f1_is_f1_on_binary_labels() -> None:

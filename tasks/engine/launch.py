@@ -1,0 +1,55 @@
+"""Starting Hydra's main so that a wrong command line ends in one paragraph: the key, and the fix."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from hydra.errors import CompactHydraException, MissingConfigException
+
+from tasks.engine import console
+from tasks.engine.store import ROOT
+
+
+def launch(main: Callable[[], Any]) -> None:
+    """Run a `@hydra.main` function. Hydra's and the engine's errors are printed without a traceback and exit with 1.
+
+    With HYDRA_FULL_ERROR=1 in the environment they are raised instead.
+    """
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        main()
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on instead of printing them
+    try:
+        main()
+    except CompactHydraException as error:
+        console.error(explain(error))
+        sys.exit(1)
+
+
+def explain(error: CompactHydraException) -> str:
+    """The error as one paragraph that names the key or option, what there is instead, and the fix."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = error.missing_cfg_file.partition("/")
+        folder = ROOT / "configs" / group
+        there = sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+        return f"{group}={option}: there is no such {group}.{_choices(option, there)}"
+    if match := re.match(r"Could not override '([^']+)'", str(error)):
+        key = match[1]
+        siblings = getattr(getattr(error.__cause__, "parent_node", None), "keys", list)()
+        return (
+            f"unknown key {key}.{_choices(key.rpartition('.')[2], [str(name) for name in siblings])} `--cfg job` prints "
+            f"the whole config; to add a key that is not there, write +{key}=VALUE."
+        )
+    return str(error)
+
+
+def _choices(wrong: str, there: Iterable[str]) -> str:
+    near = get_close_matches(wrong, there, n=1)
+    guess = f" Did you mean {near[0]}?" if near else ""
+    listed = ", ".join(there)
+    return guess + (f" There are: {listed}." if listed else "")

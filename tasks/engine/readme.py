@@ -1,0 +1,77 @@
+"""The result tables of the project's README, generated from results/published/*/summary.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tasks.engine import paper, store
+from tasks.engine.errors import ConfigError
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+PROTOCOLS = {"none": "ours", "paper": "ours, paper's protocol", "honest": "ours, honest protocol"}
+
+
+def update(readme: Path, published: Path) -> None:
+    """Replace the text between the markers of ``readme`` by :func:`results_section`.
+
+    Raises:
+        ConfigError: the markers are missing.
+    """
+    text = readme.read_text(encoding="utf-8")
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ConfigError(f"{readme} lacks the markers {BEGIN} and {END}, between which the result tables go.")
+    store.atomic_write(readme, f"{head}{BEGIN}\n{results_section(published)}{END}{tail}")
+
+
+def results_section(published: Path) -> str:
+    """Markdown: for every published task the cells of tables with the paper's numbers, then its claims."""
+    parts = []
+    for path in sorted(published.glob("*/summary.json")):
+        summary = store.read_json(path)
+        if summary is not None:
+            parts += [*_tables(summary), *_claims(summary)]
+    return "\n".join([*parts, ""]) if parts else ""
+
+
+def _tables(summary: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for item in paper.items(summary["task"]):
+        metric = item.metric.removeprefix("test/")
+        cells = [cell for cell in summary["cells"] if cell["item"] == item.item and cell["metric"] == metric]
+        if not any(cell["paper"] is not None for cell in cells):
+            continue  # a figure: its claims say it all
+        protocols = [protocol for protocol in PROTOCOLS if any(cell["protocol"] == protocol for cell in cells)]
+        heads = [head for protocol in protocols for head in (f"{PROTOCOLS[protocol]} ({item.unit})", "verdict")]
+        lines += [f"**{item.title}** ([full record]({_link(summary)}))", ""]
+        lines += [f"| row | paper | {' | '.join(heads)} |", "|---" * (2 + len(heads)) + "|"]
+        for row in item.rows:
+            found = {cell["protocol"]: cell for cell in cells if cell["row"] == row.row}
+            if found:
+                entries = [text for protocol in protocols for text in _entry(found.get(protocol))]
+                lines.append(f"| {row.label} | {'–' if row.paper is None else row.paper} | {' | '.join(entries)} |")
+        lines.append("")
+    return lines
+
+
+def _entry(cell: dict[str, Any] | None) -> tuple[str, str]:
+    if cell is None or cell["mean"] is None:
+        return "–", "–"
+    spread = "" if cell["ci95"] is None else f" ± {cell['ci95']:.2f}"
+    return f"{cell['mean']:.2f}{spread} (n={cell['n']})", cell["verdict"] or "–"
+
+
+def _claims(summary: dict[str, Any]) -> list[str]:
+    lines = [f"**Claims of the thesis, {summary['task']}** ([figures]({_link(summary)}))", ""]
+    lines += ["| claim | difference ± 95 % | verdict |", "|---|---|---|"]
+    for claim in summary["claims"]:
+        difference = "–" if claim["difference"] is None else f"{claim['difference']:.3g}"
+        spread = "" if claim["ci95"] is None else f" ± {claim['ci95']:.2g}"
+        lines.append(f"| {claim['text']} | {difference}{spread} (n={claim['n']}) | {claim['verdict']} |")
+    return [*lines, ""]
+
+
+def _link(summary: dict[str, Any]) -> str:
+    return f"results/published/{summary['task']}/README.md"

@@ -1,0 +1,31 @@
+"""The README's result tables are what the published records say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.engine import readme
+from tasks.engine.errors import ConfigError
+from tasks.engine.store import ROOT
+
+
+def test_the_readme_is_in_step_with_the_published_record() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.partition(readme.BEGIN)[2].partition(readme.END)[0]
+    assert section.strip() == readme.results_section(ROOT / "results" / "published").strip()
+
+
+def test_update_replaces_only_what_is_between_the_markers(tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n", encoding="utf-8")
+    readme.update(page, tmp_path)
+    assert page.read_text(encoding="utf-8") == f"before\n{readme.BEGIN}\n{readme.END}\nafter\n"
+
+
+def test_missing_markers_are_named(tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text("no markers", encoding="utf-8")
+    with pytest.raises(ConfigError, match="results:begin"):
+        readme.update(page, tmp_path)
