@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from tasks.bibtex.metrics import best_threshold, f1_scores
 
-GRID = torch.arange(1, 31) * 0.02  # 0.02, 0.04, ... 0.6
+GRID = torch.arange(1, 50) * 0.02  # 0.02, 0.04, ... 0.98
 
 
 class MultiLabel(L.LightningModule):
@@ -51,9 +51,7 @@ class MultiLabel(L.LightningModule):
         self.threshold = threshold
         self.register_buffer("val_threshold", torch.tensor(0.5 if threshold is None else float(threshold)))
         self.outputs: list[tuple[Tensor, Tensor]] = []
-        self.sums: dict[
-            str, float | Tensor
-        ] = {}  # of an epoch; Lightning's averaging costs more than a step
+        self.sums: dict[str, float | Tensor] = {}  # of an epoch; Lightning's averaging costs more than a step
         self.batches = 0
         self.curve: list[dict[str, float]] = []  # test scores against the threshold, for the figures
 

@@ -48,7 +48,7 @@ def choose_profile(task: str, asked: str | None) -> tuple[str, str]:
         folder = data.locate(needed)
         return "paper", f"the data are in {folder}"
     except data.DataNotFoundError:
-        console.say(f"{needed} data not found; downloading them ...")
+        pass  # said below: the first line printed is the profile and its reason
     try:
         data.fetch(needed)
         return "paper", "the data were downloaded"
