@@ -12,6 +12,7 @@ from torch import Tensor
 Scope = Literal["sample", "batch"]
 
 _TINY = 1e-30  # keeps (5.4) defined at x_n = 0
+_HALF = (torch.float16, torch.bfloat16)
 
 
 def squared_norm(leaves: Sequence[Tensor], scope: Scope) -> Tensor:
@@ -21,7 +22,7 @@ def squared_norm(leaves: Sequence[Tensor], scope: Scope) -> Tensor:
     """
     total: Tensor | None = None
     for leaf in leaves:
-        if leaf.dtype in (torch.float16, torch.bfloat16):
+        if leaf.dtype in _HALF:
             leaf = leaf.float()
         flat = leaf.reshape(1, -1) if scope == "batch" else leaf.flatten(1) if leaf.dim() > 1 else leaf[:, None]
         part = torch.linalg.vector_norm(flat, dim=1).square_()
@@ -35,15 +36,22 @@ class Relative:
     """β = ‖x_{n+1} − x_n‖² / ‖x_n‖² ≤ tol (eq. 5.4).
 
     Args:
-        tol: threshold on the *squared* relative change; 1e-12 is a relative change of 1e-6.
+        tol: threshold on the *squared* relative change; 1e-12 is a relative change of 1e-6.  ``None`` takes what the
+            state's precision supports: 1e-24 in float64, 1e-12 in float32, 1e-5 in half precision.
         scope: ``"sample"`` judges every sample alone; ``"batch"`` takes the norms over the whole batch.
     """
 
-    tol: float = 1e-12
+    tol: float | None = None
     scope: Scope = "sample"
 
     def __post_init__(self) -> None:
         _validate(self.tol, self.scope)
+
+    def threshold(self, dtype: torch.dtype) -> float:
+        """The tolerance that applies to a state of this dtype."""
+        if self.tol is not None:
+            return self.tol
+        return 1e-24 if dtype == torch.float64 else 1e-5 if dtype in _HALF else 1e-12
 
     def residual(self, new: Sequence[Tensor], old: Sequence[Tensor]) -> Tensor:
         """β per sample, shape (batch,), or of the batch, shape (1,)."""
@@ -59,11 +67,15 @@ class Absolute:
     (a mean over many entries, say), and the gradient is then far from exact.  Prefer :class:`Relative` there.
     """
 
-    tol: float = 1e-12
+    tol: float
     scope: Scope = "sample"
 
     def __post_init__(self) -> None:
         _validate(self.tol, self.scope)
+
+    def threshold(self, dtype: torch.dtype) -> float:
+        """The tolerance, whatever the state's dtype."""
+        return self.tol
 
     def residual(self, new: Sequence[Tensor], old: Sequence[Tensor]) -> Tensor:
         """β′ per sample, shape (batch,), or of the batch, shape (1,)."""
@@ -73,8 +85,8 @@ class Absolute:
 Criterion = Relative | Absolute
 
 
-def _validate(tol: float, scope: str) -> None:
-    if not tol >= 0:
+def _validate(tol: float | None, scope: str) -> None:
+    if tol is not None and not tol >= 0:
         raise ValueError(f"tol must be a number ≥ 0, got {tol!r}")
     if scope not in ("sample", "batch"):
         raise ValueError(f"scope must be 'sample' or 'batch', got {scope!r}")

@@ -77,6 +77,7 @@ class _Watch:
 
     def __init__(self, batch: int, like: Tensor, name: str, solver: Solver) -> None:
         self.batch, self.like, self.name, self.solver = batch, like, name, solver
+        self.tol = solver.criterion.threshold(like.dtype)
         self.frozen: Tensor | None = None  # (batch,) samples that stopped before this check
         self.fresh: Tensor | None = None  # (batch,) samples that stopped at this check
         self.stopped_at: Tensor | None = None
@@ -86,7 +87,7 @@ class _Watch:
 
     def check(self, n: int, residual: Tensor) -> bool:
         """Record a check; True when every sample has met the criterion."""
-        tol, self.n, self.fresh = self.solver.criterion.tol, n, None
+        tol, self.n, self.fresh = self.tol, n, None
         if self.frozen is not None:
             residual = torch.where(self.frozen, self.residual, residual)
         self.residual = residual
@@ -126,7 +127,7 @@ class _Watch:
 
     def info(self, evaluations: int) -> SolveInfo:
         residual = self.residual.expand(self.batch).to(self.like.device)
-        converged = residual <= self.solver.criterion.tol
+        converged = residual <= self.tol
         iterations = torch.full((self.batch,), self.n, device=self.like.device)
         if self.stopped_at is not None:
             iterations = torch.where(self.stopped_at > 0, self.stopped_at, iterations)

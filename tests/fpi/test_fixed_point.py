@@ -61,6 +61,18 @@ def test_gradcheck_and_gradgradcheck(make_layer, z: Tensor) -> None:
     assert torch.autograd.gradgradcheck(lambda z, *_: layer(z), inputs)
 
 
+def test_defaults_are_exact_in_float64(z: Tensor) -> None:
+    """No option given: gradients equal dense algebra, and finite differences of the solution are meaningful."""
+    torch.manual_seed(0)
+    layer = make_nn(solver=None, adjoint=None)
+    x = layer(z)
+    v = torch.randn_like(x)
+    got = torch.autograd.grad(x, [z, *layer.parameters()], v)
+    for a, b in zip(got, dense_gradients(layer, x.detach(), z.detach(), v), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
+    assert torch.autograd.gradgradcheck(lambda z, *_: layer(z), (z, *layer.parameters()))
+
+
 def test_third_order_equals_the_unrolled_iteration(z: Tensor) -> None:
     torch.manual_seed(0)
     layer = make_nn()
