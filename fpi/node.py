@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from fpi.info import SolveInfo
-from fpi.maps import Leaves, Map
-from fpi.products import AdjointMap, Differentiable, Tape
+from fpi.maps import Leaves
+from fpi.products import AnyMap, Differentiable, Tape, VmappedMap
 from fpi.solvers.base import Solver, State
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Call:
     """What one solve needs beside its tensors."""
 
-    map: Map | AdjointMap
+    map: AnyMap
     solver: Solver
     adjoint: Adjoint
     states: int
@@ -63,3 +63,17 @@ class FixedPointNode(torch.autograd.Function):
         if call.info is not None:
             call.info.backward = info
         return (None, *[None] * call.states, *linear.leaves(c))
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], call: Call, *tensors: Tensor) -> tuple[Any, Any]:
+        """One solve for all of the mapped dimension, whose entries take the role of samples."""
+        front = [t if d is None else t.movedim(d, 0) for t, d in zip(tensors, in_dims[1:], strict=True)]
+        x0 = [
+            leaf.expand(info.batch_size, *leaf.shape) if d is None else leaf
+            for leaf, d in zip(front[: call.states], in_dims[1:], strict=False)
+        ]
+        leaf_dims = [None if d is None else 0 for d in in_dims[1 + call.states :]]
+        mapped = Call(VmappedMap(call.map, leaf_dims), call.solver, call.adjoint, call.states)
+        out = FixedPointNode.apply(mapped, *x0, *front[call.states :])
+        call.info = mapped.info
+        return out, tuple(0 for _ in out)

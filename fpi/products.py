@@ -20,7 +20,7 @@ class Tape:
     derivatives are the *partial* ones of (4.12) and (4.13).
     """
 
-    def __init__(self, map_: Map | AdjointMap, x: Leaves, leaves: Leaves, needs: Sequence[bool]) -> None:
+    def __init__(self, map_: AnyMap, x: Leaves, leaves: Leaves, needs: Sequence[bool]) -> None:
         names = len(map_.names)
         first_parameter = len(leaves) - names
         own_parameters = map_._holds(leaves)
@@ -61,7 +61,7 @@ class Tape:
 class Differentiable:
     """The same products, differentiable in x̂, the leaves and c: the operator P of (4.14) applied to (4.11)."""
 
-    def __init__(self, map_: Map | AdjointMap, x: Leaves, leaves: Leaves, needs: Sequence[bool]) -> None:
+    def __init__(self, map_: AnyMap, x: Leaves, leaves: Leaves, needs: Sequence[bool]) -> None:
         self.map, self.x_hat, self.all_leaves, self.needs = map_, list(x), list(leaves), needs
 
     def x(self, c: State) -> State:
@@ -88,7 +88,7 @@ class Differentiable:
 class AdjointMap:
     """c ↦ (∂g/∂x)ᵀ c + ∇L (eq. 4.10) as a map of its own, over the leaves (x̂, leaves of g, ∇L)."""
 
-    def __init__(self, base: Map | AdjointMap, needs: Sequence[bool], states: int) -> None:
+    def __init__(self, base: AnyMap, needs: Sequence[bool], states: int) -> None:
         self.base, self.needs, self.states = base, needs, states
         self.names: list[str] = []  # nothing of it is a module's own parameter: all leaves are explicit
 
@@ -113,3 +113,28 @@ class AdjointMap:
 
     def objective(self, leaves: Leaves) -> Objective | None:
         return None
+
+
+class VmappedMap:
+    """A map over one more leading dimension, for ``torch.vmap`` over a node; every leaf is explicit."""
+
+    def __init__(self, base: AnyMap, leaf_dims: Sequence[int | None]) -> None:
+        self.base, self.leaf_dims = base, tuple(leaf_dims)
+        self.names: list[str] = []
+
+    def _holds(self, leaves: Leaves) -> bool:
+        return False
+
+    def __call__(self, x: State, leaves: Leaves) -> State:
+        mapped = torch.vmap(lambda x, leaves: self.base(x, leaves), in_dims=(0, list(self.leaf_dims)))
+        out: State = mapped(list(x), list(leaves))
+        return out
+
+    def bind(self, leaves: Leaves) -> Step:
+        return lambda x: self(x, leaves)
+
+    def objective(self, leaves: Leaves) -> Objective | None:
+        return None
+
+
+AnyMap = Map | AdjointMap | VmappedMap
