@@ -23,6 +23,16 @@ def experiments(task: str = "*") -> list[str]:
 
 def resolve(cfg: DictConfig) -> dict[str, Any]:
     """The config as plain, resolved, validated data. Raises ConfigError naming the key, the expectation and the fix."""
+    try:
+        _check_present(cfg)
+        config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key or 'config'} cannot be resolved: {_first_line(error)}.") from error
+    _check(config)
+    return config
+
+
+def _check_present(cfg: DictConfig) -> None:
     if OmegaConf.select(cfg, "task.name") is None:
         raise ConfigError(f"No task: add experiment=NAME, one of {', '.join(experiments())}.")
     for key in ("data", "method"):
@@ -30,15 +40,7 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
             raise ConfigError(f"{key}._target_ is missing: an experiment chooses it with `override /{key}: ...`.")
     if missing := sorted(OmegaConf.missing_keys(cfg)):
         fix = " ".join(f"{key}=VALUE" for key in missing)
-        raise ConfigError(
-            f"Mandatory key without a value: {', '.join(missing)}. Set it in the experiment or add {fix}."
-        )
-    try:
-        config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key or 'config'} cannot be resolved: {_first_line(error)}") from error
-    _check(config)
-    return config
+        raise ConfigError(f"Mandatory key without a value: {', '.join(missing)}. Add {fix}, or set it in a config.")
 
 
 def _check(config: dict[str, Any]) -> None:

@@ -74,7 +74,7 @@ def _claim_directory(directory: Path, config: dict[str, Any]) -> dict[str, Any] 
                 + "\n  ".join(changes)
                 + "\nFix: choose another results_dir=, or force=true to move the old directory aside."
             )
-        if changes:
+        if config["force"]:
             aside = directory.with_name(f"{directory.name}.old-{time.strftime('%Y%m%d-%H%M%S')}")
             aside.mkdir()
             for entry in [entry for entry in directory.iterdir() if entry.name != ".lock"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,16 +55,25 @@ def save_figure(
     return FigureFile(item, title, f"{name}.png", f"{name}.svg", f"{name}.csv", caption)
 
 
-def curve_band(ax: Axes, xs: Sequence[float], ys_by_seed: Sequence[Sequence[float]], label: str, **style: Any) -> None:
+def curve_band(
+    ax: Axes,
+    xs: Sequence[float],
+    ys_by_seed: Sequence[Sequence[float]],
+    label: str,
+    *,
+    logarithmic: bool = False,
+    **style: Any,
+) -> None:
     """The mean over the seeds as a line, and its 95 % t-interval as a band (none for a single seed).
 
+    `logarithmic` takes mean and interval of the logarithms (the geometric mean), for positive values on a log axis.
     Curves of different lengths (a run that stopped early) are drawn up to the shortest. `style` goes to `ax.plot`.
     """
     length = min(len(xs), *(len(ys) for ys in ys_by_seed))
-    points = [mean_ci95([ys[i] for ys in ys_by_seed]) for i in range(length)]
-    means = [mean for mean, _ in points]
-    (line,) = ax.plot(xs[:length], means, label=label, **style)
+    into, back = (math.log, math.exp) if logarithmic else (float, float)
+    points = [mean_ci95([into(ys[i]) for ys in ys_by_seed]) for i in range(length)]
+    (line,) = ax.plot(xs[:length], [back(mean) for mean, _ in points], label=label, **style)
     if len(ys_by_seed) > 1:
-        low = [mean - (half or 0.0) for mean, half in points]
-        high = [mean + (half or 0.0) for mean, half in points]
+        low = [back(mean - (half or 0.0)) for mean, half in points]
+        high = [back(mean + (half or 0.0)) for mean, half in points]
         ax.fill_between(xs[:length], low, high, alpha=0.2, color=line.get_color(), linewidth=0)

@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -171,6 +172,8 @@ def load_runs(results: Path, profile: str, task: str) -> tuple[list[Run], list[d
     """All jobs of a task: the finished ones (by row, protocol, seed) and the content of failed.json of the others."""
     done, failed = [], []
     for directory in sorted((results / profile / task).glob("*/seed*")):
+        if not re.fullmatch(r"seed\d+", directory.name):
+            continue  # moved aside
         if run := read_json(directory / "run.json"):
             path = directory / "metrics.csv"
             done.append(Run(directory, run, read_csv(path) if path.exists() else []))

@@ -35,7 +35,7 @@ def _per_epoch(
     rows = _bands(ax, runs, PROBLEMS, _metric(name), ("epoch", "loss"))
     _label(ax, "epoch", "mean squared error")
     caption = (
-        f"{title} of FPI_GD on the four problems of thesis 5.1.1: mean over the seeds and its 95 % interval.{note}"
+        f"{title} of FPI_GD on the four problems of thesis 5.1.1: geometric mean over the seeds, 95 % interval.{note}"
     )
     return _save(fig, out, item, f"{title} in toy examples", rows, caption)
 
@@ -46,7 +46,9 @@ def _per_step(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
     ax.set_xscale("symlog", linthresh=1)
     ax.set_xlim(left=0)
     _label(ax, "gradient step", "mean squared error")
-    caption = "Test loss of the trained FPI_GD layers after each gradient step: mean over the seeds, 95 % interval."
+    caption = (
+        "Test loss of the trained FPI_GD layers after each gradient step: geometric mean over the seeds, 95 % interval."
+    )
     return _save(fig, out, "figure5.3", "Test loss per gradient descent step", rows, caption)
 
 
@@ -85,7 +87,7 @@ def _constrained(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         _label(ax, "epoch", "mean squared error" if kind == "training" else "")
     caption = (
         "The box-constrained problem of thesis 5.1.2 with FPI_NN, FPI_GD and the feedforward network of g's structure: "
-        "mean over the seeds and its 95 % interval."
+        "geometric mean over the seeds, 95 % interval."
     )
     return _save(fig, out, "figure5.5", "Train and test loss on the constrained problem", rows, caption)
 
@@ -102,7 +104,8 @@ def _bands(
     for row, label in names.items():
         found = {run.seed: curve(run) for run in runs_of(runs, row)}
         if found:
-            plots.curve_band(ax, next(iter(found.values()))[0], [ys for _, ys in found.values()], label)
+            xs, curves = next(iter(found.values()))[0], [ys for _, ys in found.values()]
+            plots.curve_band(ax, xs, curves, label, logarithmic=True)
             for seed, (xs, ys) in found.items():
                 rows += [{"row": row, "seed": seed, header[0]: x, header[1]: y} for x, y in zip(xs, ys, strict=True)]
     return rows

@@ -55,7 +55,9 @@ def test_a_finished_job_leaves_the_whole_record(undisturbed: Path) -> None:
     values = [row["val/loss"] for row in store.read_csv(undisturbed / "metrics.csv")]
     assert len(values) == 8
     assert content["best_epoch"] == values.index(min(values)) + 1
-    assert content["metrics"]["test/loss"] == pytest.approx(min(values), rel=1e-5)  # the best epoch's weights are tested
+    assert content["metrics"]["test/loss"] == pytest.approx(
+        min(values), rel=1e-5
+    )  # the best epoch's weights are tested
     assert content["metrics"]["val/loss"] == values[-1]
     assert content["env"] == json.loads((undisturbed / "env.json").read_text())
     assert {"torch", "lightning"} <= content["env"]["packages"].keys()
@@ -99,7 +101,7 @@ def test_a_damaged_checkpoint_restarts_the_job(
     assert_same(job(tmp_path), undisturbed)
 
 
-def test_a_checkpoint_of_other_code_is_an_error_with_the_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_of_other_code_is_an_error_with_the_fix(tmp_path: Path) -> None:
     with failing(2):
         run(tmp_path)
     path = job(tmp_path) / "last.ckpt"
@@ -108,6 +110,7 @@ def test_a_checkpoint_of_other_code_is_an_error_with_the_fix(tmp_path: Path, mon
     torch.save(state, path)
     result = run(tmp_path)
     assert result["error"].startswith("CheckpointError") and "force=true" in result["hint"]
+    assert run(tmp_path, "force=true")["status"] == "done"
 
 
 def test_a_finished_job_is_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,9 +229,7 @@ def test_artifacts_are_written_and_the_last_epoch_is_used_without_a_monitor(
         (["~method"], "method._target_ is missing"),
     ],
 )
-def test_bad_configs_are_refused_before_anything_is_written(
-    tmp_path: Path, overrides: list[str], message: str
-) -> None:
+def test_bad_configs_are_refused_before_anything_is_written(tmp_path: Path, overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         run(tmp_path, *overrides)
     assert message in str(refused.value)
