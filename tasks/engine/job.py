@@ -125,6 +125,8 @@ def _train(directory: Path, config: dict[str, Any], tracking_mode: str) -> dict[
     pl.seed_everything(config["seed"], verbose=False)
     data = instantiate(config["data"], _convert_="all")
     module = instantiate(config["method"], _convert_="all")
+    stand_in = bool(data.stand_in)
+    published = paper.numbers(config["task"]["name"], config["row"], stand_in)
 
     tracker = tracking.Tracker(config, directory, tracking_mode)
     history = History(directory / "metrics.csv", [tracker.log])
@@ -166,7 +168,7 @@ def _train(directory: Path, config: dict[str, Any], tracking_mode: str) -> dict[
         run = {
             **{"task": config["task"]["name"], "row": config["row"], "protocol": config["protocol"]},
             **{"seed": config["seed"], "profile": config["profile"]},
-            **{"data": data.label, "stand_in": bool(data.stand_in), "status": "done"},
+            **{"data": data.label, "stand_in": stand_in, "status": "done"},
             "config_hash": store.config_hash(config),
             "epochs": int(history.rows[-1]["epoch"]),
             "best_epoch": checkpoints.best_epoch,
@@ -177,7 +179,7 @@ def _train(directory: Path, config: dict[str, Any], tracking_mode: str) -> dict[
             "env": env,
         }
         store.write_json(directory / "run.json", run)
-        summary, failed = {**metrics, **paper.numbers(run)}, False
+        summary, failed = {**metrics, **published}, False
     finally:
         tracker.finish(summary, failed)
     numbers = _key_metric(config, metrics)

@@ -78,11 +78,7 @@ def _item(path: Path, task: str, name: str, entry: dict[str, Any]) -> Item:
         ) from error
 
 
-def numbers(run: dict[str, Any]) -> dict[str, float]:
-    """{"paper/<metric>": the paper's number} for a finished run, if the paper has one and the data are the paper's."""
-    found = {}
-    for item in items(run["task"]):
-        for row in item.rows:
-            if row.row == run["row"] and row.paper is not None and not run["stand_in"]:
-                found[f"paper/{item.metric}"] = row.paper
-    return found
+def numbers(task: str, row: str, stand_in: bool) -> dict[str, float]:
+    """{"paper/<metric>": the paper's number} of a row; {} if the paper has none or the data stand in for the paper's."""
+    entries = [(item.metric, entry) for item in items(task) for entry in item.rows if entry.row == row and not stand_in]
+    return {f"paper/{metric}": entry.paper for metric, entry in entries if entry.paper is not None}

@@ -1,0 +1,88 @@
+"""Which profile a reproduction takes, and which sweeps it runs."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.engine import data, reproduce, store
+from tasks.engine.errors import ConfigError
+
+
+def missing(name: str) -> Path:
+    raise data.DataNotFoundError(f"data '{name}' not found\n  in data/: no such file")
+
+
+def no_network(name: str) -> Path:
+    raise data.DataFetchError("cannot reach the server\n  details")
+
+
+def test_what_was_asked_for_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "locate", missing)
+    assert reproduce.choose_profile("bibtex", "smoke")[0] == "smoke"
+    with pytest.raises(ConfigError, match="one of paper, sample, smoke"):
+        reproduce.choose_profile("bibtex", "papr")
+
+
+def test_data_decide_between_paper_and_sample(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(data, "locate", lambda name: tmp_path)
+    assert reproduce.choose_profile("bibtex", None) == ("paper", f"the data are in {tmp_path}")
+    monkeypatch.setattr(data, "locate", missing)
+    monkeypatch.setattr(data, "fetch", lambda name: tmp_path)
+    assert reproduce.choose_profile("bibtex", None)[0] == "paper"
+    monkeypatch.setattr(data, "fetch", no_network)
+    profile, reason = reproduce.choose_profile("bibtex", None)
+    assert profile == "sample" and "GENERATED SAMPLE" in reason and "cannot reach the server" in reason
+    assert "make data-bibtex" in reason and "details" not in reason
+
+
+def test_a_task_without_data_takes_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "locate", missing)
+    assert reproduce.choose_profile("toy", None)[0] == "paper"
+
+
+def test_further_seeds_belong_to_the_papers_profile_only() -> None:
+    assert reproduce.sweeps("bibtex", "paper", {}) == ["bibtex", "bibtex_more_seeds"]
+    assert reproduce.sweeps("bibtex", "paper", {"seed": "0"}) == ["bibtex"]
+    assert reproduce.sweeps("bibtex", "sample", {}) == ["bibtex"]
+
+
+@pytest.mark.parametrize(("finished", "train_status", "status"), [(True, 0, 0), (True, 1, 1), (False, 1, 1)])
+def test_the_first_line_is_the_profile_and_the_status_is_that_of_the_jobs(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    finished: bool,
+    train_status: int,
+    status: int,
+) -> None:
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, train_status)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(store, "load_runs", lambda *_: ([object()], []) if finished else ([], []))
+    built = []
+    monkeypatch.setattr(reproduce.report, "build", lambda *arguments: built.append(arguments))
+    given = ["toy", "profile=smoke", f"results_dir={tmp_path}", "trainer.max_epochs=1"]
+    assert reproduce.main(given) == status
+    assert capsys.readouterr().out.startswith("profile=smoke: as asked\n")
+    (command,) = commands
+    assert command[1:] == [
+        *("scripts/train.py", "reproduce=toy", "profile=smoke", "seed=0"),
+        *(f"results_dir={tmp_path}", "trainer.max_epochs=1"),
+    ]
+    assert built == ([("toy", "smoke", tmp_path)] if finished else [])
+
+
+def test_a_failed_job_makes_the_whole_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = subprocess.CompletedProcess([], 0)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    monkeypatch.setattr(store, "load_runs", lambda *_: ([object()], [{"row": "x"}]))
+    monkeypatch.setattr(reproduce.report, "build", lambda *_: None)
+    assert reproduce.main(["toy", "profile=smoke", f"results_dir={tmp_path}"]) == 1
