@@ -12,8 +12,12 @@ from tasks.engine.launch import launch
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
 def main(cfg: DictConfig) -> dict[str, Any]:
+    # imported here, so that the process that only launches jobs, and one with a wrong config, need not load torch
+    from tasks.engine.config import resolve
     from tasks.engine.errors import JobFailedError
-    from tasks.engine.job import run_job  # here, so that the launching process starts fast
+
+    resolve(cfg)
+    from tasks.engine.job import run_job
 
     result = run_job(cfg)
     if result["status"] == "failed":

@@ -44,6 +44,8 @@ def exit_with(main: Callable[[Sequence[str]], int]) -> None:
     """Run `main` on the command line's arguments; the engine's errors end it with one paragraph and status 1."""
     try:
         sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)  # the process that was interrupted has said so
     except (CompactHydraException, ValueError, OSError) as error:
         console.error(str(error))
         sys.exit(1)

@@ -29,6 +29,17 @@ def launch(main: Callable[[], Any]) -> None:
     except CompactHydraException as error:
         console.error(explain(error))
         sys.exit(1)
+    except KeyboardInterrupt:
+        console.error("interrupted; the same command goes on from the last checkpoints.")
+        sys.exit(130)
+    except Exception as error:
+        if type(error).__name__ != "TerminatedWorkerError":  # joblib's; importing it here would load joblib
+            raise
+        console.error(
+            "a process that ran jobs was killed, most likely for want of memory. Run the same command again with "
+            "hydra.launcher.n_jobs=1: finished jobs are skipped, the others go on from their last checkpoints."
+        )
+        sys.exit(1)
 
 
 def explain(error: CompactHydraException) -> str:

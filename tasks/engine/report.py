@@ -77,8 +77,10 @@ def _cells(item: paper.Item, runs: list[Run]) -> list[dict[str, Any]]:
         for protocol in PROTOCOL_ORDER:
             found = [run for run in runs if run.row == row.row and run.protocol == protocol]
             for metric in (item.metric, *item.also):
-                if found and any(metric in run.run["metrics"] for run in found):
-                    cells.append(_cell(item, row, protocol, metric, found))
+                # a run that diverged has no other result: what it logged before says nothing
+                valid = [run for run in found if metric == "diverged" or run.metric("diverged") != 1]
+                if any(metric in run.run["metrics"] for run in valid):
+                    cells.append(_cell(item, row, protocol, metric, valid))
     return cells
 
 

@@ -1,0 +1,55 @@
+"""How a command ends: one paragraph and a status, or the whole traceback when it is asked for or nobody foresaw it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from tasks.engine.cli import exit_with
+from tasks.engine.errors import ConfigError
+from tasks.engine.launch import launch
+
+
+class TerminatedWorkerError(Exception):
+    """Named like joblib's."""
+
+
+def raising(error: BaseException) -> Callable[..., int]:
+    def main(*_: Sequence[str]) -> int:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (ConfigError("seed=-1 is not valid"), 1, "error: seed=-1 is not valid"),
+        (KeyboardInterrupt(), 130, "the same command goes on"),
+        (TerminatedWorkerError("SIGKILL"), 1, "hydra.launcher.n_jobs=1"),
+    ],
+)
+def test_foreseen_errors_end_with_a_message_and_a_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, status: int, message: str
+) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    with pytest.raises(SystemExit) as ended:
+        launch(raising(error))
+    assert ended.value.code == status and message in capsys.readouterr().err
+
+
+def test_unforeseen_errors_and_full_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    with pytest.raises(ZeroDivisionError):
+        launch(raising(ZeroDivisionError()))
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(ConfigError):
+        launch(raising(ConfigError("x")))
+
+
+@pytest.mark.parametrize(("error", "status"), [(ConfigError("x"), 1), (OSError("x"), 1), (KeyboardInterrupt(), 130)])
+def test_scripts_without_hydra_end_alike(error: BaseException, status: int) -> None:
+    with pytest.raises(SystemExit) as ended:
+        exit_with(raising(error))
+    assert ended.value.code == status
