@@ -107,9 +107,8 @@ def _train_or_record_failure(directory: Path, config: dict[str, Any], tracking_m
         }
         with suppress(OSError):  # the disk may be full: then the console line is all there is
             store.write_json(directory / "failed.json", failure)
-        console.error(
-            f"{_title(config)} failed: {failure['error']}\n  {failure['hint']}\n  Traceback: {directory / 'failed.json'}"
-        )
+        where = f"Traceback: {directory / 'failed.json'}"
+        console.error(f"{_title(config)} failed: {failure['error']}\n  {failure['hint']}\n  {where}")
         return failure
 
 

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from hydra.errors import CompactHydraException, MissingConfigException
+from omegaconf import DictConfig
 
 from tasks.engine import console
 from tasks.engine.store import ROOT
@@ -51,10 +52,11 @@ def explain(error: CompactHydraException) -> str:
         return f"{group}={option}: there is no such {group}.{_choices(option, there)}"
     if match := re.match(r"Could not override '([^']+)'", str(error)):
         key = match[1]
-        siblings = getattr(getattr(error.__cause__, "parent_node", None), "keys", list)()
+        node = getattr(error.__cause__, "parent_node", None)
+        siblings = [str(name) for name in node] if isinstance(node, DictConfig) else []
         return (
-            f"unknown key {key}.{_choices(key.rpartition('.')[2], [str(name) for name in siblings])} `--cfg job` prints "
-            f"the whole config; to add a key that is not there, write +{key}=VALUE."
+            f"unknown key {key}.{_choices(key.rpartition('.')[2], siblings)} `--cfg job` prints the whole config; "
+            f"to add a key that is not there, write +{key}=VALUE."
         )
     return str(error)
 

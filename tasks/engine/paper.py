@@ -79,6 +79,6 @@ def _item(path: Path, task: str, name: str, entry: dict[str, Any]) -> Item:
 
 
 def numbers(task: str, row: str, stand_in: bool) -> dict[str, float]:
-    """{"paper/<metric>": the paper's number} of a row; {} if the paper has none or the data stand in for the paper's."""
+    """{"paper/<metric>": the paper's number} of a row; {} if there is none or the data stand in for the paper's."""
     entries = [(item.metric, entry) for item in items(task) for entry in item.rows if entry.row == row and not stand_in]
     return {f"paper/{metric}": entry.paper for metric, entry in entries if entry.paper is not None}

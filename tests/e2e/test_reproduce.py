@@ -1,4 +1,4 @@
-"""The reproduction commands at profile=smoke: every experiment composes; every row of every task runs and is reported."""
+"""The reproduction commands at profile=smoke: every experiment composes, runs and is reported."""
 
 from __future__ import annotations
 
