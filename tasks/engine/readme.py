@@ -27,12 +27,13 @@ def update(readme: Path, published: Path) -> None:
 
 
 def results_section(published: Path) -> str:
-    """Markdown: for every published task the cells of tables with the paper's numbers, then its claims."""
+    """Markdown: for every published task its tables with the paper's numbers and its claims, or the claims' count."""
     parts = []
     for path in sorted(published.glob("*/summary.json")):
         summary = store.read_json(path)
         if summary is not None:
-            parts += [*_tables(summary), *_claims(summary)]
+            tables = _tables(summary)
+            parts += [*tables, *(_claims(summary) if tables else _count(summary))]
     return "\n".join([*parts, ""]) if parts else ""
 
 
@@ -71,6 +72,16 @@ def _claims(summary: dict[str, Any]) -> list[str]:
         spread = "" if claim["ci95"] is None else f" ± {claim['ci95']:.2g}"
         lines.append(f"| {claim['text']} | {difference}{spread} (n={claim['n']}) | {claim['verdict']} |")
     return [*lines, ""]
+
+
+def _count(summary: dict[str, Any]) -> list[str]:
+    """A task without tables in one line: how many of its claims hold, and which do not."""
+    verdicts = [claim["verdict"] for claim in summary["claims"]]
+    items = sorted({claim["item"] for claim in summary["claims"]})
+    others = [f"{claim['text']} ({claim['verdict']})" for claim in summary["claims"] if claim["verdict"] != "holds"]
+    rest = f" Not: {'; '.join(others)}." if others else ""
+    held = f"{verdicts.count('holds')} of {len(verdicts)} claims hold"
+    return [f"**{summary['task']}, {items[0]}–{items[-1]}**: {held} ([figures]({_link(summary)})).{rest}", ""]
 
 
 def _link(summary: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.engine import console, report, store
+from tasks.engine import console, readme, report, store
 from tasks.engine.cli import as_bool, check_profile, parse_task
 from tasks.engine.errors import ConfigError
 
@@ -20,6 +20,8 @@ def main(arguments: Sequence[str]) -> int:
     publish = as_bool("publish", given["publish"])
     profile = check_profile(given["profile"])
     summary, failed = report.build(task, profile, results, publish)
+    if publish and results == store.ROOT / "results":
+        readme.update(store.ROOT / "README.md", results / "published")
     where = f"{results / profile / 'README.md'}" + (f", {results / 'published' / task}" if publish else "")
     console.say(f"{len(summary['cells'])} cells, {len(summary['claims'])} claims, {len(failed)} failed jobs: {where}")
     return int(bool(failed))

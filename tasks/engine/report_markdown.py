@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -125,7 +126,8 @@ def _verdict(cell: dict[str, Any] | None) -> str:
 def _plus_minus(mean: float | None, half: float | None, n: int) -> str:
     if mean is None:
         return f"not finite ({n})"
-    digits = 2 if abs(mean) >= 1 else 4
+    # two decimals from 1 on; below, as many as show three digits of the mean
+    digits = 2 if mean == 0 or abs(mean) >= 1 else min(8, 2 - math.floor(math.log10(abs(mean))))
     interval = "" if half is None else f" ± {half:.{digits}f}"
     return f"{mean:.{digits}f}{interval} ({n})"
 
