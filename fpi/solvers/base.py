@@ -101,6 +101,8 @@ class _Watch:
             low, high = (value.item() for value in torch.aminmax(residual))
         if not math.isfinite(high) and self.solver.on_failure != "ignore":
             raise non_finite(self.name, n, high)
+        if math.isnan(low):  # aminmax hands on a nan: the other samples still converge and freeze
+            low = residual.nan_to_num(nan=math.inf).min().item()
         if high <= tol:
             return True
         if low <= tol and residual.numel() == self.batch:

@@ -146,6 +146,18 @@ class TestFailure:
         with pytest.raises(fpi.FixedPointError, match="nan"):
             fpi.fixed_point(lambda x, b: 0.5 * x + b, torch.zeros(2, 1), bad)
 
+    def test_other_samples_converge_beside_a_bad_one_that_is_ignored(self) -> None:
+        bad = torch.tensor([[1.0], [float("nan")]])
+        x, info = fpi.fixed_point(
+            lambda x, b: 0.5 * x + b, torch.zeros(2, 1), bad, solver=fpi.Picard(on_failure="ignore"), return_info=True
+        )
+        assert info.converged.tolist() == [True, False] and info.iterations[0] < 50
+        torch.testing.assert_close(x[0], torch.tensor([2.0]), rtol=1e-5, atol=0)
+
+    def test_an_empty_batch_is_solved(self) -> None:
+        x, info = fpi.fixed_point(lambda x: 0.5 * x, torch.zeros(0, 3), return_info=True)
+        assert x.shape == (0, 3) and info.converged.numel() == 0
+
     def test_a_diverging_backward_solve_is_announced(self) -> None:
         """g'(x̂) = −3 at the fixed point that damping finds: the adjoint iteration diverges and must say so."""
         w = torch.tensor(-3.0, requires_grad=True)
