@@ -15,6 +15,7 @@ from tasks.engine.store import Run, read_csv
 
 Curve = tuple[list[float], list[float]]
 Table = list[dict[str, Any]]
+COLOURS = {row: f"C{index}" for index, row in enumerate(ROWS)}
 SOLVER = {
     "solver/forward_iterations": "forward iterations",
     "solver/backward_iterations": "backward iterations",
@@ -36,7 +37,7 @@ def _training(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         rows += _bands(ax, runs, protocol, list(ROWS), lambda run: run.curve("val/f1"), ("epoch", "f1"))
         ax.set_title(title)
         ax.set_xscale("log")
-        ax.set_xlabel("epoch + 1")
+        ax.set_xlabel("epoch")
     axes[0].set_ylabel("F1, example-averaged (%)")
     caption = (
         "F1 per epoch on the set that selects the epoch: the test set at threshold 0.5 (left), and the held-out part "
@@ -49,14 +50,14 @@ def _solver(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
     fig, axes = plt.subplots(2, 2, figsize=(9, 6), sharex=True, layout="constrained")
     rows: Table = []
     for ax, (name, title) in zip(axes.flat, SOLVER.items(), strict=True):
-        found = _bands(ax, runs, "paper", ["fpi_gd", "fpi_nn"], _of(name), ("epoch", "value"), shift=0)
+        found = _bands(ax, runs, "paper", ["fpi_gd", "fpi_nn"], _of(name), ("epoch", "value"), logarithmic=True)
         rows += [{"quantity": title, **row} for row in found]
         ax.set_title(title)
         ax.set_yscale("log")
     fig.supxlabel("epoch")
     caption = (
         "The FPI layers' forward and backward solves in training (paper's protocol): iterations and final residual, "
-        "mean over the batches of an epoch. Mean over the seeds and its 95 % interval."
+        "mean over the batches of an epoch. Geometric mean over the seeds, 95 % interval."
     )
     return _save(fig, out, f"{ITEM}-solver", "Fixed-point solves per epoch", rows, caption)
 
@@ -68,7 +69,7 @@ def _threshold(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         return [point["threshold"] for point in points], [point["f1"] for point in points]
 
     fig, ax = plt.subplots(figsize=(6.5, 4.5))
-    rows = _bands(ax, runs, "honest", list(ROWS), curve, ("threshold", "f1"), shift=0)
+    rows = _bands(ax, runs, "honest", list(ROWS), curve, ("threshold", "f1"))
     ax.axvline(0.5, color="0.7", linewidth=0.8)
     ax.set_xlabel("threshold")
     ax.set_ylabel("test F1, example-averaged (%)")
@@ -85,17 +86,17 @@ def _of(name: str) -> Callable[[Run], Curve]:
 
 def _bands(
     ax: Axes, runs: Sequence[Run], protocol: str, names: list[str], curve: Callable[[Run], Curve],
-    columns: tuple[str, str], shift: float = 1,
+    columns: tuple[str, str], logarithmic: bool = False,
 ) -> Table:  # fmt: skip
-    """Draw one band a row of the table, x moved by `shift`, and return the points of every seed."""
+    """Draw one band a row of the table, in the row's own colour, and return the points of every seed."""
     rows: Table = []
     for name in names:
         seeds = {seed: points for seed, run in by_seed(runs, name, protocol).items() if (points := curve(run))[0]}
         if not seeds:
             continue
         length = min(len(xs) for xs, _ in seeds.values())
-        xs = [x + shift for x in next(iter(seeds.values()))[0][:length]]
-        plots.curve_band(ax, xs, [ys[:length] for _, ys in seeds.values()], ROWS[name])
+        xs, curves = next(iter(seeds.values()))[0][:length], [ys[:length] for _, ys in seeds.values()]
+        plots.curve_band(ax, xs, curves, ROWS[name], logarithmic=logarithmic, color=COLOURS[name])
         for seed, points in seeds.items():
             rows += [
                 {"protocol": protocol, "row": name, "seed": seed, columns[0]: x, columns[1]: y}
