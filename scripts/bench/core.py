@@ -39,10 +39,10 @@ def overhead(dim: int, batch: int, iterations: int, repeats: int) -> list[Row]:
     rows = []
     for check_every in (1, 5):
         layer = make_layer(dim, iterations, check_every)
-        injected = layer.g.inject(z).detach()  # type: ignore[operator]
 
-        def bare_forward(layer: fpi.FPI_NN = layer, injected: Tensor = injected) -> None:
+        def bare_forward(layer: fpi.FPI_NN = layer) -> None:
             with torch.no_grad():
+                injected = layer.g.inject(z)  # type: ignore[operator]
                 x = torch.zeros(batch, dim)
                 for _ in range(iterations):
                     x = layer.g(x, injected)
@@ -53,24 +53,35 @@ def overhead(dim: int, batch: int, iterations: int, repeats: int) -> list[Row]:
         x_hat = layer(z).detach().requires_grad_()
         parameters = list(layer.parameters())
 
-        def bare_backward(layer: fpi.FPI_NN = layer, x: Tensor = x_hat, parameters: list[Tensor] = parameters) -> None:
-            out = layer.g(x, layer.g.inject(z))  # type: ignore[operator]
+        attached: list[Tensor] = []
+        source: list[Tensor] = []
+
+        def bare_backward(
+            layer: fpi.FPI_NN = layer,
+            x: Tensor = x_hat,
+            parameters: list[Tensor] = parameters,
+            source: list[Tensor] = source,
+        ) -> None:
+            out = layer.g(x, source[0])
             c = v
             for _ in range(iterations):
                 c = torch.autograd.grad(out, x, c, retain_graph=True)[0] + v
             torch.autograd.grad(out, parameters, c)
 
-        attached: list[Tensor] = []
-
         def prepare(layer: fpi.FPI_NN = layer, attached: list[Tensor] = attached) -> None:
             attached[:] = [layer(z)]
+
+        def prepare_bare(layer: fpi.FPI_NN = layer, source: list[Tensor] = source) -> None:
+            source[:] = [layer.g.inject(z)]  # type: ignore[operator]
 
         def node_backward(parameters: list[Tensor] = parameters, attached: list[Tensor] = attached) -> None:
             torch.autograd.grad(attached[0], parameters, v)
 
         name = f"{iterations} iterations, dim {dim}, batch {batch}, check every {check_every}"
         forward = interleaved({"bare": bare_forward, "node": node_forward}, repeats)
-        backward = interleaved({"bare": bare_backward, "node": node_backward}, repeats, before={"node": prepare})
+        backward = interleaved(
+            {"bare": bare_backward, "node": node_backward}, repeats, before={"bare": prepare_bare, "node": prepare}
+        )
         rows += [Row(f"forward, {name}", forward, "node", "bare"), Row(f"backward, {name}", backward, "node", "bare")]
     return rows
 
