@@ -122,10 +122,14 @@ class _Watch:
         """Frozen samples keep their state; the ones released at this check freeze from now on."""
         if self.frozen is not None:
             new = _select(self.frozen, x, new)
+        self.freeze()
+        return new
+
+    def freeze(self) -> None:
+        """From now on, the samples that converged at this check count as frozen."""
         if self.fresh is not None:
             self.frozen = self.fresh if self.frozen is None else self.frozen | self.fresh
             self.fresh = None
-        return new
 
     def info(self, evaluations: int) -> SolveInfo:
         residual = self.residual.expand(self.batch).to(self.like.device)

@@ -58,7 +58,7 @@ class LBFGS(Solver):
         watch = _Watch(batch, x0[0], type(self).__name__, self)
         n = 1
         while not watch.check(n, change(x, gradient)) and evaluations < self.max_iter:
-            watch.keep_frozen([x], [x])
+            watch.freeze()
             direction = -_precondition(gradient, pairs, reach)
             uphill = (gradient * direction).sum(1, keepdim=True) >= 0
             direction = torch.where(uphill, -reach * gradient, direction)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -59,6 +60,19 @@ def peak_bytes(run: Callable[[], object]) -> float:
         level += event.nbytes()
         highest = max(highest, level)
     return float(highest)
+
+
+def run(name: str, description: str | None, rows: Callable[[int], list[Row]], repeats: int) -> None:
+    """The command line of a benchmark: measure ``rows(repeats)``, print them and, with ``--json FILE``, write them."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", metavar="FILE", help="also write the figures to FILE")
+    parser.add_argument("--repeats", type=int, default=repeats)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    started = time.perf_counter()
+    measured = rows(options.repeats)
+    write(name, measured, options.json, options.threads, time.perf_counter() - started)
 
 
 def write(name: str, rows: list[Row], target: str | None, threads: int, seconds: float) -> None:

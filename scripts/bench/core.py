@@ -10,12 +10,10 @@ plain gradient descent with the solvers on an FPI_GD energy.
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Callable
 
 import torch
-from common import Row, interleaved, peak_bytes, write
+from common import Row, interleaved, peak_bytes, run
 from torch import Tensor, nn
 
 import fpi
@@ -131,28 +129,25 @@ def solvers(dim: int, batch: int, repeats: int) -> list[Row]:
         assert layer.info is not None
         evaluations[name] = layer.info.evaluations
 
-        def run(layer: fpi.FPI_GD = layer) -> None:
+        def solve(layer: fpi.FPI_GD = layer) -> None:
             layer(z)
 
-        runs[name] = run
+        runs[name] = solve
     times = interleaved(runs, repeats)
     counts = ", ".join(f"{name} {count}" for name, count in evaluations.items())
     title = f"FPI_GD, condition number 100 (evaluations: {counts})"
     return [Row(title, times, "anderson", "picard"), Row(title, times, "lbfgs", "picard")]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", metavar="FILE", help="also write the figures to FILE")
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    started = time.perf_counter()
-    rows = overhead(512, 128, 50, options.repeats) + overhead(64, 32, 50, options.repeats)
-    rows += memory(512, 128) + solvers(64, 128, max(3, options.repeats // 3))
-    write("core", rows, options.json, options.threads, time.perf_counter() - started)
+def rows(repeats: int) -> list[Row]:
+    """All comparisons, each the best of so many repeats."""
+    return (
+        overhead(512, 128, 50, repeats)
+        + overhead(64, 32, 50, repeats)
+        + memory(512, 128)
+        + solvers(64, 128, max(3, repeats // 3))
+    )
 
 
 if __name__ == "__main__":
-    main()
+    run("core", __doc__, rows, repeats=15)

@@ -8,11 +8,8 @@ with the same loop left to autograd; the two exact adjoints; and the bytes alive
 
 from __future__ import annotations
 
-import argparse
-import time
-
 import torch
-from common import Row, interleaved, peak_bytes, write
+from common import Row, interleaved, peak_bytes, run
 from torch import Tensor
 
 import fpi
@@ -88,17 +85,10 @@ def _run(layer: fpi.FPI_GD, a: Tensor) -> None:
         layer(a)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", metavar="FILE", help="also write the figures to FILE")
-    parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    started = time.perf_counter()
-    rows = forward_rows(options.repeats) + backward_rows(max(2, options.repeats // 3)) + memory_rows()
-    write("toy", rows, options.json, options.threads, time.perf_counter() - started)
+def rows(repeats: int) -> list[Row]:
+    """All comparisons, each the best of so many repeats."""
+    return forward_rows(repeats) + backward_rows(max(2, repeats // 3)) + memory_rows()
 
 
 if __name__ == "__main__":
-    main()
+    run("toy", __doc__, rows, repeats=10)

@@ -7,7 +7,6 @@ A network is an nn.Module with `loss(z, y) -> scalar` and `predict(z) -> (batch,
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.bibtex.metrics import best_threshold, f1_scores
+from tasks.engine.store import write_csv
 
 GRID = torch.arange(1, 50) * 0.02  # 0.02, 0.04, ... 0.98
 
@@ -118,10 +118,7 @@ class MultiLabel(L.LightningModule):
     def artifacts(self, directory: Path) -> None:
         """Write threshold.csv: the tested epoch's F1 on the test set at every threshold (a diagnosis, no selection)."""
         if self.curve:
-            with open(Path(directory) / "threshold.csv", "w", newline="", encoding="utf-8") as stream:
-                writer = csv.DictWriter(stream, fieldnames=list(self.curve[0]))
-                writer.writeheader()
-                writer.writerows(self.curve)
+            write_csv(directory / "threshold.csv", self.curve)
 
     def _add(self, name: str, value: float | Tensor) -> None:
         self.sums[name] = self.sums.get(name, 0.0) + value

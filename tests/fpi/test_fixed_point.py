@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import fpi
 from tests.fpi.problems import TIGHT, make_nn, picard
+from tests.memory import peak_bytes
 
 
 def dense_gradients(layer: fpi.FPILayer, x: Tensor, z: Tensor, v: Tensor) -> list[Tensor]:
@@ -195,15 +196,7 @@ def test_memory_does_not_grow_with_the_iterations() -> None:
         criterion = fpi.Relative(0.0, scope="batch")
         solver = fpi.Picard(criterion=criterion, max_iter=iterations, on_failure="ignore")
         layer = fpi.FPILayer(Slow(), solver=solver, adjoint=fpi.BackwardFPI(solver))
-        with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-            layer(torch.randn(256, 64)).sum().backward()
-        level = highest = 0
-        events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
-        for event in sorted(events, key=lambda event: event.start_ns()):
-            level += event.nbytes()
-            highest = max(highest, level)
-        assert highest > 0
-        return highest
+        return peak_bytes(lambda: layer(torch.randn(256, 64)).sum().backward())
 
     peak(2)
     assert peak(1000) <= 1.05 * peak(10)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 import fpi
 from tasks.toy.models import SquareEnergy, feedforward, fpi_gd, fpi_nn
+from tests.memory import peak_bytes
 
 
 def full_energy(energy: SquareEnergy, x: Tensor, a: Tensor) -> Tensor:
@@ -91,22 +92,15 @@ def test_dense_equals_unrolled_and_backward_fpi() -> None:
 
 
 def test_training_memory_does_not_grow_with_gradient_steps() -> None:
-    def peak_bytes(steps: int) -> int:
+    def peak(steps: int) -> int:
         solver = fpi.Picard(criterion=fpi.Relative(0.0), max_iter=steps, check_every=steps, on_failure="ignore")
         torch.manual_seed(0)
         layer = fpi_gd(10, 64, 64, 1e3, solver, fpi.Dense(terms=steps), init_scale=0.1)
         a = torch.randn(100, 10)
         layer(a).square().mean().backward()  # one-time allocations
-        with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-            layer(a).square().mean().backward()
-        events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
-        live = peak = 0
-        for event in sorted(events, key=lambda e: e.start_ns()):
-            live += event.nbytes()
-            peak = max(peak, live)
-        return peak
+        return peak_bytes(lambda: layer(a).square().mean().backward())
 
-    assert 0 < peak_bytes(1000) <= 1.1 * peak_bytes(10)
+    assert 0 < peak(1000) <= 1.1 * peak(10)
 
 
 def test_feedforward_is_g_of_fpi_nn_at_zero() -> None:
