@@ -4,13 +4,13 @@ Reference implementation of *Differentiable Forward and Backward Fixed-Point Ite
 """
 
 from fpi import contraction
-from fpi.adjoints import Adjoint, BackwardFPI, Dense, JacobianFree, Neumann, Unrolled
+from fpi.adjoints import Adjoint, BackwardFPI, Dense, JacobianFree, Neumann, NormalCG, Unrolled
 from fpi.criteria import Absolute, Criterion, Relative
 from fpi.fixed_point import fixed_point
 from fpi.info import ConvergenceWarning, FixedPointError, SolveInfo
 from fpi.layers import FPI_GD, FPI_NN, FPILayer
 from fpi.partial import inner, partial
-from fpi.solvers import LBFGS, Anderson, Picard, Solver
+from fpi.solvers import LBFGS, Anderson, Broyden, ConjugateGradient, Picard, Solver
 
 __version__ = "0.1.0"
 
@@ -22,6 +22,8 @@ __all__ = [
     "Adjoint",
     "Anderson",
     "BackwardFPI",
+    "Broyden",
+    "ConjugateGradient",
     "ConvergenceWarning",
     "Criterion",
     "Dense",
@@ -29,6 +31,7 @@ __all__ = [
     "FixedPointError",
     "JacobianFree",
     "Neumann",
+    "NormalCG",
     "Picard",
     "Relative",
     "SolveInfo",

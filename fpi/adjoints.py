@@ -6,6 +6,7 @@ Given ∇L at x̂, an adjoint chooses the cotangent c with which (4.13) is evalu
 adjoint            c                                           cost                exact
 =================  ==========================================  ==================  =======================
 ``BackwardFPI``    fixed point of c = (∂g/∂x)ᵀ c + ∇L (4.10)   one product/iter    yes, to any order
+``NormalCG``       the same by CG on the normal equations      2 products/iter     yes, to any order
 ``Dense``          (I − ∂g/∂x)⁻ᵀ ∇L by linear algebra          d products          yes, to any order
 ``Neumann(k)``     Σ_{j<k} ((∂g/∂x)ᵀ)ʲ ∇L                      k − 1 products      as k grows
 ``JacobianFree``   ∇L  (Fung et al. 2021, eq. 12)              none                no; a descent direction
@@ -15,24 +16,37 @@ adjoint            c                                           cost             
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from fpi.info import SolveInfo
+from fpi.criteria import Criterion
+from fpi.derived import AdjointMap, TangentMap
+from fpi.flat import Leaves
+from fpi.info import ConvergenceWarning, FixedPointError, OnFailure, SolveInfo
 from fpi.node import Call, solve_node
-from fpi.products import AdjointMap, Differentiable, Tape
-from fpi.solvers import Picard, Solver
-from fpi.solvers.base import State
+from fpi.products import Differentiable, Tape
+from fpi.solvers import ConjugateGradient, Picard, Solver
+from fpi.solvers.step import State
 
 
 class Adjoint:
     """Base class; ``cotangent`` maps ∇L to c."""
 
-    def cotangent(self, linear: Tape | Differentiable, v: State) -> tuple[State, SolveInfo | None]:
-        """c for the incoming gradient ``v``, and the diagnostics if a solve was needed."""
+    def cotangent(
+        self, linear: Tape | Differentiable, v: State, c0: State | None = None
+    ) -> tuple[State, SolveInfo | None]:
+        """c for the incoming gradient ``v``, and the diagnostics if a solve was needed; ``c0`` starts that solve."""
         raise NotImplementedError  # pragma: no cover - every public adjoint defines it
+
+    def tangent(self, linear: Differentiable, leaf_tangents: Leaves) -> State:
+        """Forward mode: the derivative of x̂ along tangents of the leaves that ``linear.needs`` marks."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no forward mode (torch.func.jvp): use the adjoint BackwardFPI() or NormalCG(), "
+            "or reverse mode (torch.func.vjp, jacrev)"
+        )
 
 
 @dataclass(frozen=True)
@@ -43,25 +57,79 @@ class BackwardFPI(Adjoint):
         solver: default ``Picard()``, whose criterion (5.4) is relative and hence independent of the loss' scale.
 
     When a derivative of the gradient is wanted, the backward solve is itself a node of the graph whose adjoint is
-    this object again: derivatives of any order, none of them through the iterations.
+    this object again: derivatives of any order, none of them through the iterations.  Forward mode solves
+    u = (∂g/∂x) u + (∂g/∂θ) u_θ with the same solver.
+
+    An incoming gradient that is not finite (a loss that overflowed, which a gradient scaler is going to skip) is
+    handed on as it is, with a :class:`fpi.ConvergenceWarning`; a solve that diverges from a finite one raises.
     """
 
     solver: Solver | None = None
 
-    def cotangent(self, linear: Tape | Differentiable, v: State) -> tuple[State, SolveInfo | None]:
+    def cotangent(
+        self, linear: Tape | Differentiable, v: State, c0: State | None = None
+    ) -> tuple[State, SolveInfo | None]:
         solver = Picard() if self.solver is None else self.solver
-        if isinstance(linear, Tape):
-            return solver.solve(lambda c: [a + b for a, b in zip(linear.x(c), v, strict=True)], v)
-        needs = linear.needs
-        call = Call(AdjointMap(linear.map, needs, len(v)), solver, self, len(v))
-        return solve_node(call, [leaf.detach() for leaf in v], [*linear.x_hat, *linear.all_leaves, *v])
+        start = v if c0 is None else c0
+        try:
+            if isinstance(linear, Tape):
+                return solver.solve(linear.adjoint_step(v), start)
+            call = Call(AdjointMap(linear.map, linear.needs, len(v)), solver, self, len(v))
+            return solve_node(call, [leaf.detach() for leaf in start], [*linear.state, *linear.all_leaves, *v])
+        except FixedPointError:
+            if solver.on_failure == "raise" or all(bool(torch.isfinite(leaf).all()) for leaf in v):
+                raise
+            message = "the gradient that reaches the fixed point is not finite; it is handed on unsolved"
+            warnings.warn(message, ConvergenceWarning, stacklevel=2)
+            return v, None
+
+    def tangent(self, linear: Differentiable, leaf_tangents: Leaves) -> State:
+        states = len(linear.state)
+        solver = Picard() if self.solver is None else self.solver
+        call = Call(TangentMap(linear.map, linear.needs, states), solver, self, states)
+        start = [torch.zeros_like(leaf) for leaf in linear.state]
+        return solve_node(call, start, [*linear.state, *linear.all_leaves, *leaf_tangents])[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalCG(Adjoint):
+    """(I − ∂g/∂x)ᵀ c = ∇L by conjugate gradients on the normal equations: the baseline of Fung et al. (2021).
+
+    Exact to any order, as :class:`BackwardFPI`, and without a contraction; two products an iteration, and g must have
+    second derivatives.  (The released code of that paper solves another system: see the tests against dense algebra.)
+
+    Args:
+        max_iter, criterion, on_failure: as for :class:`fpi.Solver`; 500 iterations are that paper's.
+    """
+
+    max_iter: int = 500
+    criterion: Criterion | None = None
+    on_failure: OnFailure = "warn"
+
+    def __post_init__(self) -> None:
+        self._backward()  # refuses bad options at once
+
+    def _backward(self) -> BackwardFPI:
+        options = {} if self.criterion is None else {"criterion": self.criterion}
+        solver = ConjugateGradient(max_iter=self.max_iter, on_failure=self.on_failure, **options)  # type: ignore[arg-type]
+        return BackwardFPI(solver)
+
+    def cotangent(
+        self, linear: Tape | Differentiable, v: State, c0: State | None = None
+    ) -> tuple[State, SolveInfo | None]:
+        return self._backward().cotangent(linear, v, c0)
+
+    def tangent(self, linear: Differentiable, leaf_tangents: Leaves) -> State:
+        return self._backward().tangent(linear, leaf_tangents)
 
 
 @dataclass(frozen=True)
 class JacobianFree(Adjoint):
     """Jacobian-free backpropagation (Fung et al. 2021): c = ∇L, as if x̂ had been one application of g."""
 
-    def cotangent(self, linear: Tape | Differentiable, v: State) -> tuple[State, SolveInfo | None]:
+    def cotangent(
+        self, linear: Tape | Differentiable, v: State, c0: State | None = None
+    ) -> tuple[State, SolveInfo | None]:
         return v, None
 
 
@@ -74,7 +142,9 @@ class Neumann(Adjoint):
     def __post_init__(self) -> None:
         _positive("Neumann", self.terms)
 
-    def cotangent(self, linear: Tape | Differentiable, v: State) -> tuple[State, SolveInfo | None]:
+    def cotangent(
+        self, linear: Tape | Differentiable, v: State, c0: State | None = None
+    ) -> tuple[State, SolveInfo | None]:
         c = v
         for _ in range(self.terms - 1):
             c = [a + b for a, b in zip(linear.x(c), v, strict=True)]
@@ -97,7 +167,9 @@ class Dense(Adjoint):
         if self.terms is not None:
             _positive("Dense", self.terms)
 
-    def cotangent(self, linear: Tape | Differentiable, v: State) -> tuple[State, SolveInfo | None]:
+    def cotangent(
+        self, linear: Tape | Differentiable, v: State, c0: State | None = None
+    ) -> tuple[State, SolveInfo | None]:
         if len(v) != 1:
             raise ValueError("Dense supports a state of one tensor; use BackwardFPI for a pytree")
         flat = v[0].reshape(v[0].shape[0], -1)

@@ -8,8 +8,12 @@ node again, over the adjoint map (4.10), which is why derivatives of every order
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal, TypeVar, overload
 
+import torch
+from torch._C import _are_functorch_transforms_active as _transforms_active
+from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
 from torch.utils import _pytree as pytree
 
 from fpi.adjoints import Adjoint, BackwardFPI, Unrolled
@@ -28,6 +32,8 @@ def fixed_point(
     *args: Any,
     solver: Solver | None = ...,
     adjoint: Adjoint | None = ...,
+    c0: X | None = ...,
+    per_sample: bool = ...,
     return_info: Literal[False] = ...,
 ) -> X: ...
 @overload
@@ -37,6 +43,8 @@ def fixed_point(
     *args: Any,
     solver: Solver | None = ...,
     adjoint: Adjoint | None = ...,
+    c0: X | None = ...,
+    per_sample: bool = ...,
     return_info: Literal[True],
 ) -> tuple[X, SolveInfo]: ...
 
@@ -47,6 +55,8 @@ def fixed_point(
     *args: Any,
     solver: Solver | None = None,
     adjoint: Adjoint | None = None,
+    c0: Any = None,
+    per_sample: bool = False,
     return_info: bool = False,
 ) -> Any:
     """Solve x̂ = g(x̂, *args) (eq. 4.4) and attach x̂ to the graph.
@@ -59,6 +69,10 @@ def fixed_point(
         args: tensors, pytrees of tensors, or constants, handed to g unchanged.
         solver: how x̂ is found; default ``Picard()``.
         adjoint: how gradients pass; default ``BackwardFPI()``, exact to any order.
+        c0: where the backward solve starts, with the structure of ``x0``; default ∇L.  A later solve of nearly the same
+            problem starts best from the earlier one's ``info.cotangent``.
+        per_sample: tensors of ``args`` whose first dimension has the size of the batch hold one entry a sample.
+            Samples that have converged can then leave the working batch (``Solver(compact=True)``).
         return_info: also return the :class:`fpi.SolveInfo`.
 
     Returns:
@@ -66,17 +80,39 @@ def fixed_point(
 
     Raises:
         FixedPointError: non-finite values, or no convergence under ``on_failure="raise"``.
-        ValueError: g changes the state's shape, dtype or device, or hides tensors that require gradients.
+        ValueError: g changes the state's shape, dtype or device, changes it in place, or hides tensors that require
+            gradients.
+        NotImplementedError: forward mode over forward mode, or forward mode with an adjoint that has none.
     """
     solver = Picard() if solver is None else solver
     adjoint = BackwardFPI() if adjoint is None else adjoint
-    map_ = Map(g, x0, args)
+    _refuse_nested_forward_mode()
+    map_ = Map(g, x0, args, per_sample)
     x_leaves = [leaf.detach() for leaf in map_.x_leaves]
+    c_leaves = None if c0 is None else _like_state(c0, map_)
     if isinstance(adjoint, Unrolled):
-        leaves, info = solver.solve(map_.bind(map_.leaves), x_leaves, map_.objective(map_.leaves))
+        leaves, info = solver.solve(replace(map_.bind(map_.leaves), rows=None), x_leaves)
     else:
         map_.refuse_hidden_tensors()
-        call = Call(map_, solver, adjoint, len(x_leaves))
+        call = Call(map_, solver, adjoint, len(x_leaves), c_leaves, map_.x_spec)
         leaves, info = solve_node(call, x_leaves, map_.leaves)
     x: Any = leaves[0] if map_.x_spec.is_leaf() else pytree.tree_unflatten(leaves, map_.x_spec)
     return (x, info) if return_info else x
+
+
+def _like_state(c0: Any, map_: Map) -> list[Any]:
+    leaves, spec = pytree.tree_flatten(c0)
+    shapes = [tuple(leaf.shape) for leaf in map_.x_leaves]
+    if spec != map_.x_spec or [tuple(leaf.shape) for leaf in leaves] != shapes:
+        raise ValueError(f"c0 must have the structure and shapes of x0, {shapes}")
+    return [leaf.detach() for leaf in leaves]
+
+
+def _refuse_nested_forward_mode() -> None:
+    """Forward over forward would silently lose a term: PyTorch does not pass both tangents to a node's ``jvp``."""
+    levels = [level.key() for level in retrieve_all_functorch_interpreters()] if _transforms_active() else []
+    if levels.count(torch._C._functorch.TransformType.Jvp) > 1:
+        raise NotImplementedError(
+            "forward mode over forward mode is not supported through a fixed point: "
+            "take one of the derivatives by reverse mode, jacfwd(jacrev(f)) or jacrev(jacfwd(f))"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -27,22 +27,32 @@ class SolveInfo:
         iterations: (batch,) integer tensor, the iteration at which each sample stopped.
         residual: (batch,) the criterion's value when it stopped (squared norms, eqs. 5.4 and 5.6).
         converged: (batch,) boolean tensor.
-        evaluations: how often the map was evaluated on the batch.
+        rate: (batch,) factor by which ‖g(x) − x‖ shrank an iteration just before the sample stopped: with plain
+            iteration an estimate of the contraction constant of theorem 2; nan where there was only one check.
+        evaluations: how often the map was evaluated (a backward solve: products with its transposed Jacobian).
+        sample_evaluations: the same counted in samples: converged samples that have left the batch cost nothing.
         trace: the residuals (batch,) at every check, if the solver was asked for them.
         backward: the same for the adjoint solve, filled in when ``backward()`` has run.
+        cotangent: the structure of the state: c of (4.10), filled in when ``backward()`` has run; hand it to the next
+            solve as ``c0`` for a warm start.
     """
 
     iterations: Tensor
     residual: Tensor
     converged: Tensor
+    rate: Tensor
     evaluations: int
+    sample_evaluations: int
     trace: list[Tensor] = field(default_factory=list)
     backward: SolveInfo | None = None
+    cotangent: Any = None
 
     def __str__(self) -> str:
         done, total = int(self.converged.sum()), self.converged.numel()
         worst = f"{float(self.residual.max()):.2e}" if total else "n/a"
-        return f"{done}/{total} samples converged in {self.evaluations} evaluations, worst residual {worst}"
+        text = f"{done}/{total} samples converged in {self.evaluations} evaluations, worst residual {worst}"
+        known = self.rate[~self.rate.isnan()]
+        return f"{text}, shrinking by {float(known.max()):.3g} an iteration" if known.numel() else text
 
 
 def announce(info: SolveInfo, on_failure: OnFailure, solver: str) -> None:

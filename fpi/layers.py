@@ -47,13 +47,28 @@ class FPILayer(nn.Module):
         self.adjoint = BackwardFPI() if adjoint is None else adjoint
         self.info = None
 
-    def forward(self, z: Any, x0: Any = None) -> Any:
-        """The fixed point for input z, started at ``x0`` (default: zeros, as in all of the thesis' experiments)."""
+    def forward(self, z: Any, x0: Any = None, c0: Any = None) -> Any:
+        """The fixed point for input z.
+
+        Args:
+            z: a tensor or pytree; tensors whose first dimension is the batch hold one entry a sample.
+            x0: the initial point, default zeros, as in all of the thesis' experiments.
+            c0: where the backward solve starts, default ∇L; ``info.cotangent`` of an earlier solve is a warm start.
+        """
         if x0 is None:
             x0 = self.initial_state(z)
         inject = getattr(self.g, "inject", None)
         source = z if inject is None else inject(z)
-        x, self.info = fixed_point(self.g, x0, source, solver=self.solver, adjoint=self.adjoint, return_info=True)
+        x, self.info = fixed_point(
+            self.g,
+            x0,
+            source,
+            solver=self.solver,
+            adjoint=self.adjoint,
+            c0=c0,
+            per_sample=True,
+            return_info=True,
+        )
         return x
 
     def initial_state(self, z: Any) -> Tensor:

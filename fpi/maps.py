@@ -6,22 +6,30 @@ callable plus a pytree of arguments" into a function of flat lists of tensors.
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from fpi.solvers.base import Objective, State, Step
+from fpi.flat import FlatMap, Leaves, take_marked
+from fpi.solvers.step import Objective, State, Step
 
-Leaves = Sequence[Tensor]
+# functional_call puts other tensors into a module for the time of a call: no other thread may call it then
+_LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
 
 
-class Map:
-    """x ↦ g(x, *args; θ) over flat tensors: ``leaves`` holds the tensors of ``args``, then the parameters θ."""
+class Map(FlatMap):
+    """x ↦ g(x, *args; θ) over flat tensors: ``leaves`` holds the tensors of ``args``, then the parameters θ.
 
-    def __init__(self, g: Callable[..., Any], x0: Any, args: tuple[Any, ...]) -> None:
+    With ``per_sample``, tensors of ``args`` whose first dimension has the size of the batch carry one entry a sample.
+    """
+
+    def __init__(self, g: Callable[..., Any], x0: Any, args: tuple[Any, ...], per_sample: bool = False) -> None:
         self.g = g
         x_leaves, self.x_spec = pytree.tree_flatten(x0)
         self.x_leaves = _check_state(x_leaves)
@@ -32,6 +40,14 @@ class Map:
         named = dict(self.module.named_parameters()) if self.module is not None else {}
         self.names = list(named)
         self.leaves: list[Tensor] = [leaf for leaf in arg_leaves if isinstance(leaf, Tensor)] + list(named.values())
+        batch, tensors = self.x_leaves[0].shape[0], len(self.leaves) - len(named)
+        self.per_sample = None
+        if per_sample or tensors == 0:
+            self.per_sample = [leaf.dim() > 0 and leaf.shape[0] == batch for leaf in self.leaves[:tensors]]
+            self.per_sample += [False] * len(named)
+        self.lock: AbstractContextManager[Any] = nullcontext()
+        if self.module is not None:
+            self.lock = _LOCKS.setdefault(self.module, threading.RLock())
         device_type = self.x_leaves[0].device.type
         self.autocast = (device_type, torch.is_autocast_enabled(device_type), torch.get_autocast_dtype(device_type))
 
@@ -50,18 +66,19 @@ class Map:
         now = [parameter for _, parameter in self.module.named_parameters()]
         return all(a is b for a, b in zip(now, self._parameters(leaves).values(), strict=True))
 
-    def _wrap(self, leaves: Leaves) -> Step:
+    def _wrap(self, leaves: Leaves) -> Callable[[State], State]:
         args = self._arguments(leaves)
         parameters = None if self._holds(leaves) else self._parameters(leaves)
         kind, enabled, dtype = self.autocast
 
         def apply(x: State) -> State:
             state = x[0] if self.x_spec.is_leaf() else pytree.tree_unflatten(x, self.x_spec)
-            if parameters is None:
-                out = self.g(state, *args)
-            else:
-                assert self.module is not None
-                out = torch.func.functional_call(self.module, parameters, (state, *args))
+            with self.lock:
+                if parameters is None:
+                    out = self.g(state, *args)
+                else:
+                    assert self.module is not None
+                    out = torch.func.functional_call(self.module, parameters, (state, *args))
             out = [out] if self.x_spec.is_leaf() else pytree.tree_flatten(out)[0]
             if enabled:
                 out = [new.to(old.dtype) for new, old in zip(out, x, strict=True)]
@@ -77,24 +94,41 @@ class Map:
         return apply_autocast
 
     def __call__(self, x: State, leaves: Leaves) -> State:
-        """g as a differentiable function of its state and of every other tensor."""
         return self._wrap(leaves)(x)
 
-    def bind(self, leaves: Leaves) -> Step:
-        """g with everything but the state fixed, for repeated evaluation in a solve; checks the first result."""
-        apply, checked = self._wrap(leaves), False
+    def owned(self, leaves: Leaves) -> Sequence[bool]:
+        parameters = len(self.names)
+        return [False] * (len(leaves) - parameters) + [self._holds(leaves)] * parameters
 
-        def step(x: State) -> State:
+    def bind(self, leaves: Leaves) -> Step:
+        """See :meth:`FlatMap.bind`; the first evaluation is checked.
+
+        Raises:
+            ValueError: (in that evaluation) g changes its state in place, or returns another shape, dtype or device.
+        """
+        evaluate, checked = self._wrap(leaves), False
+
+        def apply(x: State) -> State:
             nonlocal checked
-            out = apply(x)
-            if not checked:
-                self._check_output(out, x)
-                checked = True
+            if checked:
+                return evaluate(x)
+            before = [_version(leaf) for leaf in x]
+            out = evaluate(x)
+            self._check_output(out, x)
+            if before != [_version(leaf) for leaf in x]:
+                raise ValueError("g changes its state x in place; return a new tensor: x * 2, not x.mul_(2)")
+            checked = True
             return out
 
-        return step
+        return Step(apply, self._rows(leaves), self._objective(leaves))
 
-    def objective(self, leaves: Leaves) -> Objective | None:
+    def _rows(self, leaves: Leaves) -> Callable[[Tensor], Step] | None:
+        if self.per_sample is None:
+            return None
+        marks = self.per_sample
+        return lambda rows: self.bind(take_marked(leaves, marks, rows))
+
+    def _objective(self, leaves: Leaves) -> Objective | None:
         """The energy whose critical points are the fixed points, if g has one (:class:`fpi.FPI_GD`)."""
         energy = getattr(self.g, "objective", None)
         if energy is None:
@@ -102,7 +136,8 @@ class Map:
         args = self._arguments(leaves)
 
         def evaluate(x: State) -> tuple[Tensor, State]:
-            value, gradient = energy(x[0], *args)
+            with self.lock:
+                value, gradient = energy(x[0], *args)
             return value, [gradient]
 
         return evaluate
@@ -134,6 +169,10 @@ class Map:
                 "would silently receive none. Pass them as arguments, fixed_point(g, x0, w, ...), "
                 "or give g as an nn.Module."
             )
+
+
+def _version(x: Tensor) -> int:
+    return 0 if x.is_inference() else x._version
 
 
 def _check_state(leaves: list[Any]) -> list[Tensor]:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
+from fpi.derived import VmappedMap
+from fpi.flat import FlatMap, Leaves
 from fpi.info import SolveInfo
-from fpi.maps import Leaves
-from fpi.products import AnyMap, Differentiable, Tape, VmappedMap
-from fpi.solvers.base import Solver, State
+from fpi.products import Differentiable, Tape
+from fpi.solvers.base import Solver
+from fpi.solvers.step import State
 
 if TYPE_CHECKING:
     from fpi.adjoints import Adjoint
@@ -19,12 +22,20 @@ if TYPE_CHECKING:
 
 @dataclass
 class Call:
-    """What one solve needs beside its tensors."""
+    """What one solve needs beside its tensors.
 
-    map: AnyMap
+    Attributes:
+        states: how many tensors make the state.
+        c0: where the backward solve starts.
+        structure: the state's tree, in which ``info.cotangent`` is given.
+    """
+
+    map: FlatMap
     solver: Solver
     adjoint: Adjoint
     states: int
+    c0: State | None = None
+    structure: pytree.TreeSpec | None = None
     info: SolveInfo | None = None
 
 
@@ -42,27 +53,47 @@ class FixedPointNode(torch.autograd.Function):
     def forward(call: Call, *tensors: Tensor) -> tuple[Tensor, ...]:
         x0, leaves = list(tensors[: call.states]), tensors[call.states :]
         with torch.no_grad():
-            x, call.info = call.solver.solve(call.map.bind(leaves), x0, call.map.objective(leaves))
-        return tuple(x)
+            x, call.info = call.solver.solve(call.map.bind(leaves), x0)
+        # a solve that starts at its solution may return an input, which a node must not
+        return tuple(leaf.clone() if any(leaf is given for given in tensors) else leaf for leaf in x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         call: Call = inputs[0]
         ctx.call = call
         ctx.save_for_backward(*output, *inputs[1 + call.states :])
+        ctx.save_for_forward(*output, *inputs[1 + call.states :])
 
     @staticmethod
     def backward(ctx: Any, *v: Tensor) -> tuple[Tensor | None, ...]:
+        """The backward FPI layer: (4.12) for c, then (4.13)."""
         call: Call = ctx.call
         x, leaves = ctx.saved_tensors[: call.states], ctx.saved_tensors[call.states :]
         needs = ctx.needs_input_grad[1 + call.states :]
+        if any(torch._C._functorch.is_legacy_batchedtensor(leaf) for leaf in v):
+            raise NotImplementedError(
+                "is_grads_batched=True and vectorize=True are not supported through a fixed point: "
+                "use torch.func.jacrev or torch.func.vmap"
+            )
         # With grad mode on, a derivative of this derivative is wanted: use operations that have one.
         products = Differentiable if torch.is_grad_enabled() else Tape
         linear = products(call.map, x, leaves, needs)
-        c, info = call.adjoint.cotangent(linear, list(v))
+        c, info = call.adjoint.cotangent(linear, list(v), call.c0)
         if call.info is not None:
             call.info.backward = info
+            if call.structure is not None and isinstance(linear, Tape):
+                call.info.cotangent = pytree.tree_unflatten(c, call.structure)
         return (None, *[None] * call.states, *linear.leaves(c))
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor, ...]:
+        """The derivative of x̂ along tangents of the leaves: the fixed point of a :class:`TangentMap`."""
+        call: Call = ctx.call
+        x, leaves = ctx.saved_tensors[: call.states], ctx.saved_tensors[call.states :]
+        of_leaves = tangents[1 + call.states :]
+        needs = [tangent is not None for tangent in of_leaves]
+        given = [tangent for tangent in of_leaves if tangent is not None]
+        return tuple(call.adjoint.tangent(Differentiable(call.map, x, leaves, needs), given))
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], call: Call, *tensors: Tensor) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Products with the transposed Jacobian of a map: what the backward layer (4.10)-(4.13) is made of."""
+"""Products with the Jacobian of a map and its transpose: what the backward layer (4.10)-(4.13) is made of."""
 
 from __future__ import annotations
 
@@ -7,32 +7,30 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fpi.maps import Leaves, Map
-from fpi.solvers.base import Objective, State, Step
+from fpi.flat import FlatMap, Leaves, add, take_marked
+from fpi.solvers.step import Affine, State, Step, take
 
 Gradients = tuple[Tensor | None, ...]
 
 
 class Tape:
-    """One recorded evaluation of a map at (x̂, leaves): products with its transposed Jacobian, not differentiable.
+    """One recorded evaluation of a map at (x̂, leaves): products with its Jacobian, not differentiable.
 
     The quick path: g runs once, every product re-uses its graph.  State and arguments are detached, so that the
     derivatives are the *partial* ones of (4.12) and (4.13).
     """
 
-    def __init__(self, map_: AnyMap, x: Leaves, leaves: Leaves, needs: Sequence[bool]) -> None:
-        names = len(map_.names)
-        first_parameter = len(leaves) - names
-        own_parameters = map_._holds(leaves)
+    def __init__(self, map_: FlatMap, x: Leaves, leaves: Leaves, needs: Sequence[bool]) -> None:
+        self.map, self.state, self.all_leaves, self.needs = map_, x, leaves, needs
         with torch.enable_grad():
             self.x_in = [leaf.detach().requires_grad_() for leaf in x]
             self.inputs = [
-                leaf if own_parameters and i >= first_parameter else leaf.detach().requires_grad_(need)
-                for i, (leaf, need) in enumerate(zip(leaves, needs, strict=True))
+                leaf if own else leaf.detach().requires_grad_(need)
+                for leaf, own, need in zip(leaves, map_.owned(leaves), needs, strict=True)
             ]
             self.out = map_(self.x_in, self.inputs)
-        self.needs = needs
         self.attached = [i for i, leaf in enumerate(self.out) if leaf.requires_grad]
+        self._pulled: tuple[list[Tensor], list[Tensor]] | None = None
 
     def x(self, c: State) -> State:
         """(∂g/∂x)ᵀ c."""
@@ -44,7 +42,32 @@ class Tape:
         found = iter(self._products(wanted, c))
         return tuple(next(found) if need else None for need in self.needs)
 
-    def _products(self, inputs: Leaves, c: State) -> State:
+    def push(self, u: State) -> State:
+        """(∂g/∂x) u, as the derivative of (∂g/∂x)ᵀ w with respect to w: it needs g's second derivative, once."""
+        if self._pulled is None:
+            with torch.enable_grad():
+                w = [torch.zeros_like(leaf, requires_grad=True) for leaf in self.out]
+                self._pulled = w, self._products(self.x_in, w, create_graph=True)
+        w, pulled = self._pulled
+        attached = [i for i, leaf in enumerate(pulled) if leaf.requires_grad]
+        if not attached:
+            return [torch.zeros_like(leaf) for leaf in w]
+        outputs, weights = [pulled[i] for i in attached], [u[i] for i in attached]
+        return list(torch.autograd.grad(outputs, w, weights, retain_graph=True, materialize_grads=True))
+
+    def adjoint_step(self, v: State) -> Step:
+        """One iteration c ↦ (∂g/∂x)ᵀ c + v of the backward layer (4.10)."""
+        marks = self.map.per_sample
+
+        def rows(index: Tensor) -> Step:
+            assert marks is not None
+            leaves = take_marked(self.all_leaves, marks, index)
+            return Tape(self.map, take(list(self.state), index), leaves, self.needs).adjoint_step(take(v, index))
+
+        affine = Affine(self.x, self.push)
+        return Step(lambda c: add(self.x(c), v), None if marks is None else rows, affine=affine)
+
+    def _products(self, inputs: Leaves, c: State, create_graph: bool = False) -> State:
         if not inputs or not self.attached:
             return [torch.zeros_like(leaf) for leaf in inputs]
         return list(
@@ -53,6 +76,7 @@ class Tape:
                 inputs,
                 [c[i] for i in self.attached],
                 retain_graph=True,
+                create_graph=create_graph,
                 materialize_grads=True,
             )
         )
@@ -61,80 +85,48 @@ class Tape:
 class Differentiable:
     """The same products, differentiable in x̂, the leaves and c: the operator P of (4.14) applied to (4.11)."""
 
-    def __init__(self, map_: AnyMap, x: Leaves, leaves: Leaves, needs: Sequence[bool]) -> None:
-        self.map, self.x_hat, self.all_leaves, self.needs = map_, list(x), list(leaves), needs
+    def __init__(self, map_: FlatMap, x: Leaves, leaves: Leaves, needs: Sequence[bool]) -> None:
+        self.map, self.state, self.all_leaves, self.needs = map_, list(x), list(leaves), needs
 
     def x(self, c: State) -> State:
         """(∂g/∂x)ᵀ c."""
-        pull = torch.func.vjp(lambda *x: tuple(self.map(list(x), self.all_leaves)), *self.x_hat)[1]
+        pull = torch.func.vjp(self._of_state, *self.state)[1]
         return list(pull(tuple(c)))
 
     def leaves(self, c: State) -> Gradients:
         """(∂g/∂leaf)ᵀ c for every leaf that needs a gradient, else None."""
-        wanted = [leaf for leaf, need in zip(self.all_leaves, self.needs, strict=True) if need]
+        wanted = self._wanted(self.all_leaves)
         if not wanted:
             return tuple(None for _ in self.needs)
-
-        def of_wanted(*values: Tensor) -> tuple[Tensor, ...]:
-            given = iter(values)
-            merged = [next(given) if need else leaf for leaf, need in zip(self.all_leaves, self.needs, strict=True)]
-            return tuple(self.map(self.x_hat, merged))
-
-        pull = torch.func.vjp(of_wanted, *wanted)[1]
-        found = iter(pull(tuple(c)))
+        pull = torch.func.vjp(lambda *values: self._of_all(*self.state, *values), *wanted)[1]
+        found = iter(pull((*c, *[torch.zeros_like(leaf) for leaf in wanted])))
         return tuple(next(found) if need else None for need in self.needs)
 
+    def push(self, u: State, leaf_tangents: Leaves = ()) -> State:
+        """(∂g/∂x) u + Σ (∂g/∂leaf) u_leaf, as the derivative of the transposed products, which are linear in w.
 
-class AdjointMap:
-    """c ↦ (∂g/∂x)ᵀ c + ∇L (eq. 4.10) as a map of its own, over the leaves (x̂, leaves of g, ∇L)."""
+        ``leaf_tangents`` has one tensor for every leaf that ``needs`` marks, or is empty: those terms are left out.
+        """
+        wanted = self._wanted(self.all_leaves) if leaf_tangents else []
+        of = self._of_all if wanted else self._of_state
+        nothing = [torch.zeros_like(leaf) for leaf in wanted]
 
-    def __init__(self, base: AnyMap, needs: Sequence[bool], states: int) -> None:
-        self.base, self.needs, self.states = base, needs, states
-        self.names: list[str] = []  # nothing of it is a module's own parameter: all leaves are explicit
+        def pull(*w: Tensor) -> tuple[Tensor, ...]:
+            found: tuple[Tensor, ...] = torch.func.vjp(of, *self.state, *wanted)[1]((*w, *nothing))
+            return found
 
-    def _holds(self, leaves: Leaves) -> bool:
-        return False
+        push = torch.func.vjp(pull, *[torch.zeros_like(leaf) for leaf in self.state])[1]
+        return list(push((*u, *leaf_tangents)))
 
-    def _split(self, leaves: Leaves) -> tuple[Leaves, Leaves, Leaves]:
-        n = self.states
-        return leaves[:n], leaves[n:-n], leaves[-n:]
+    def _wanted(self, leaves: Leaves) -> list[Tensor]:
+        return [leaf for leaf, need in zip(leaves, self.needs, strict=True) if need]
 
-    def __call__(self, c: State, leaves: Leaves) -> State:
-        x, inner, v = self._split(leaves)
-        product = Differentiable(self.base, x, inner, self.needs).x(c)
-        return [a + b for a, b in zip(product, v, strict=True)]
+    def _of_state(self, *x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.map(list(x), self.all_leaves))
 
-    def bind(self, leaves: Leaves) -> Step:
-        x, inner, v = self._split(leaves)
-        if torch._C._are_functorch_transforms_active():
-            return lambda c: self(c, leaves)
-        tape = Tape(self.base, x, inner, self.needs)
-        return lambda c: [a + b for a, b in zip(tape.x(c), v, strict=True)]
-
-    def objective(self, leaves: Leaves) -> Objective | None:
-        return None
-
-
-class VmappedMap:
-    """A map over one more leading dimension, for ``torch.vmap`` over a node; every leaf is explicit."""
-
-    def __init__(self, base: AnyMap, leaf_dims: Sequence[int | None]) -> None:
-        self.base, self.leaf_dims = base, tuple(leaf_dims)
-        self.names: list[str] = []
-
-    def _holds(self, leaves: Leaves) -> bool:
-        return False
-
-    def __call__(self, x: State, leaves: Leaves) -> State:
-        mapped = torch.vmap(lambda x, leaves: self.base(x, leaves), in_dims=(0, list(self.leaf_dims)))
-        out: State = mapped(list(x), list(leaves))
-        return out
-
-    def bind(self, leaves: Leaves) -> Step:
-        return lambda x: self(x, leaves)
-
-    def objective(self, leaves: Leaves) -> Objective | None:
-        return None
-
-
-AnyMap = Map | AdjointMap | VmappedMap
+    def _of_all(self, *values: Tensor) -> tuple[Tensor, ...]:
+        """g, then the wanted leaves themselves: a leaf that g does not use breaks torch.func.vjp inside a transform."""
+        n = len(self.state)
+        given = iter(values[n:])
+        merged = [next(given) if need else leaf for leaf, need in zip(self.all_leaves, self.needs, strict=True)]
+        return (*self.map(list(values[:n]), merged), *[leaf.view_as(leaf) for leaf in values[n:]])

@@ -1,8 +1,11 @@
-"""Solvers: frozen option objects with one method, ``solve(step, x0, objective=None) -> (x, SolveInfo)``."""
+"""Solvers: frozen option objects with one method, ``solve(step, x0) -> (x, SolveInfo)``."""
 
 from fpi.solvers.anderson import Anderson
 from fpi.solvers.base import Solver
+from fpi.solvers.broyden import Broyden
 from fpi.solvers.lbfgs import LBFGS
+from fpi.solvers.normal_cg import ConjugateGradient
 from fpi.solvers.picard import Picard
+from fpi.solvers.step import Step
 
-__all__ = ["LBFGS", "Anderson", "Picard", "Solver"]
+__all__ = ["LBFGS", "Anderson", "Broyden", "ConjugateGradient", "Picard", "Solver", "Step"]

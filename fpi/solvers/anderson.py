@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fpi.solvers.base import Propose, Solver, State
+from fpi.solvers.base import Rule, Solver
+from fpi.solvers.history import History, put
+from fpi.solvers.step import State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,54 +35,45 @@ class Anderson(Solver):
         if self.memory < 1:
             raise ValueError(f"Anderson(memory=...) must be ≥ 1, got {self.memory!r}")
 
-    def _begin(self, x: State) -> Propose:
+    def _begin(self, x: State) -> Rule:
         return _Mixer(self, x)
 
 
-class _Mixer:
-    """History of one solve: differences of states and of residuals, as (batch, memory, features)."""
+class _Mixer(History):
+    """x + β f − (Δx + β Δf) γ with γ = argmin ‖f − Δf γ‖², from the normal equations of the window."""
 
     def __init__(self, options: Anderson, x: State) -> None:
-        self.options = options
-        self.shapes = [leaf.shape for leaf in x]
-        self.sizes = [leaf[0].numel() if leaf.shape[0] else 0 for leaf in x]
-        self.dx: list[Tensor] = []
-        self.df: list[Tensor] = []
-        self.last: tuple[Tensor, Tensor] | None = None
-        self.best: Tensor | None = None
+        super().__init__(options.memory, options.growth, x)
+        self.mixing = options.mixing
+        self.ridge = options.ridge if options.ridge is not None else 1e-10 if x[0].dtype == torch.float64 else 1e-6
+        self.df: Tensor | None = None  # (batch, memory, features) differences of residuals
+        self.step: Tensor | None = None  # (batch, memory, features) Δx + β Δf
+        self.gram: Tensor | None = None  # (batch, memory, memory) kept up to date one row at a time
 
-    def __call__(self, x: State, gx: State) -> State:
-        flat = torch.cat([leaf.flatten(1) if leaf.dim() > 1 else leaf[:, None] for leaf in x], dim=1)
-        residual = torch.cat([leaf.flatten(1) if leaf.dim() > 1 else leaf[:, None] for leaf in gx], dim=1) - flat
-        if self.last is not None:
-            self.dx = (self.dx + [flat - self.last[0]])[-self.options.memory :]
-            self.df = (self.df + [residual - self.last[1]])[-self.options.memory :]
-        self.last = (flat, residual)
-        return self._split(self._next(flat, residual))
+    def windows(self) -> list[str]:
+        return ["df", "step", "gram"]
 
-    def _next(self, x: Tensor, f: Tensor) -> Tensor:
-        plain = x + self.options.mixing * f
-        size = torch.linalg.vector_norm(f, dim=1)
-        previous = size if self.best is None else self.best
-        self.best = torch.minimum(size, previous)
-        if not self.df:
-            return plain
-        grown = size > self.options.growth * previous
-        dx, df = torch.stack(self.dx, 1), torch.stack(self.df, 1)
-        ridge = self.options.ridge if self.options.ridge is not None else (1e-10 if f.dtype == torch.float64 else 1e-6)
-        gram = df @ df.mT
+    def plain(self, x: Tensor, f: Tensor) -> Tensor:
+        return torch.add(x, f, alpha=self.mixing)
+
+    def observe(self, dx: Tensor, df: Tensor, slot: int) -> None:
+        if self.df is None:
+            self.df = df.new_zeros(df.shape[0], self.memory, df.shape[1])
+            self.step = torch.zeros_like(self.df)
+            self.gram = df.new_zeros(df.shape[0], self.memory, self.memory)
+        assert self.step is not None and self.gram is not None
+        self.df = put(self.df, df, slot)
+        self.step = put(self.step, torch.add(dx, df, alpha=self.mixing), slot)
+        row = torch.bmm(self.df, df[:, :, None])[:, :, 0]
+        self.gram = put(put(self.gram, row, slot).mT, row, slot)  # symmetric: rows and columns are one
+
+    def propose(self, x: Tensor, f: Tensor) -> Tensor:
+        assert self.df is not None and self.step is not None and self.gram is not None
+        used = min(self.n, self.memory)
+        gram = self.gram[:, :used, :used].clone()
         diagonal = gram.diagonal(dim1=1, dim2=2)
-        gram = gram + torch.diag_embed(ridge * diagonal + torch.finfo(f.dtype).tiny)
-        gamma, failed = torch.linalg.solve_ex(gram, df @ f[:, :, None])
-        mixed = plain - ((dx + self.options.mixing * df).mT @ gamma)[:, :, 0]
-        distrust = grown | (failed != 0) | ~torch.isfinite(mixed).all(1)
-        if bool(distrust.any()):
-            keep = ~distrust[:, None]
-            self.dx = [torch.where(keep, d, 0) for d in self.dx]
-            self.df = [torch.where(keep, d, 0) for d in self.df]
-            self.best = torch.where(distrust, size, self.best)
-            mixed = torch.where(keep, mixed, plain)
-        return mixed
-
-    def _split(self, flat: Tensor) -> State:
-        return [part.reshape(shape) for part, shape in zip(flat.split(self.sizes, 1), self.shapes, strict=True)]
+        diagonal.mul_(1 + self.ridge).add_(torch.finfo(f.dtype).tiny)
+        right = torch.bmm(self.df[:, :used], f[:, :, None])
+        # a singular system gives what is not finite, which the safeguard turns into a plain step
+        gamma, _ = torch.linalg.solve_ex(gram, right)
+        return self.plain(x, f) - torch.bmm(gamma.mT, self.step[:, :used])[:, 0]

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from fpi.info import SolveInfo, announce
-from fpi.solvers.base import Objective, Solver, State, Step, _Watch
+from fpi.info import SolveInfo
+from fpi.solvers.base import Solver
+from fpi.solvers.step import State, Step
+from fpi.solvers.watch import Watch, agree
+
+Evaluate = Callable[[Tensor, Step], tuple[Tensor, Tensor]]
+Pair = tuple[Tensor, Tensor, Tensor]  # Δx, Δ∇f, 1 / ⟨Δx, Δ∇f⟩ (0: not usable)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +30,7 @@ class LBFGS(Solver):
         memory: pairs of differences kept.
         first_step: length, in units of γ∇f, of the first step; where the energy shows no positive curvature the
             length is multiplied by 4 after every success, so that flat parts are crossed quickly.
-        backtracks: step halvings (×0.4) tried before a sample stays where it is.
+        backtracks: step reductions (×0.4) tried before a sample stays where it is.
         armijo: fraction of the predicted decrease that a step must achieve.
 
     Raises:
@@ -35,30 +42,29 @@ class LBFGS(Solver):
     backtracks: int = 8
     armijo: float = 1e-4
 
-    def solve(self, step: Step, x0: State, objective: Objective | None = None) -> tuple[State, SolveInfo]:
-        if objective is None or len(x0) != 1:
+    def solve(self, step: Step, x0: State) -> tuple[State, SolveInfo]:
+        if step.objective is None or len(x0) != 1:
             raise ValueError("LBFGS needs an energy and a state of one tensor: use it as FPI_GD(..., solver=LBFGS())")
-        shape, batch = x0[0].shape, x0[0].shape[0]
-        evaluations = 0
+        shape, watch = x0[0].shape[1:], Watch(self, step, x0)
 
-        def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
-            nonlocal evaluations
-            evaluations += 1
-            value, (gradient,) = objective([x.reshape(shape)])
-            return value, gradient.reshape(batch, -1)
+        def evaluate(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+            assert step.objective is not None
+            value, (gradient,) = step.objective([x.reshape(-1, *shape)])
+            return value, gradient.reshape(x.shape)
 
-        def change(x: Tensor, gradient: Tensor) -> Tensor:
-            """The criterion on g(x) − x, without evaluating g again: objective's gradient is scaled to that."""
-            return self.criterion.residual([x - gradient], [x])
-
-        x = x0[0].reshape(batch, -1)
-        value, gradient = evaluate(x)
-        pairs: list[tuple[Tensor, Tensor, Tensor]] = []
-        reach = torch.full((batch, 1), self.first_step, dtype=x.dtype, device=x.device)
-        watch = _Watch(batch, x0[0], type(self).__name__, self)
-        n = 1
-        while not watch.check(n, change(x, gradient)) and evaluations < self.max_iter:
-            watch.freeze()
+        x = x0[0].reshape(x0[0].shape[0], shape.numel())
+        watch.count()
+        value, gradient = evaluate(x, step)
+        pairs: list[Pair] = []
+        reach = torch.full_like(x[:, :1], self.first_step)
+        # objective's gradient is x − g(x): the criterion needs no evaluation of its own
+        while not watch.check(watch.evaluations, self.criterion.residual([x - gradient], [x])):
+            if watch.evaluations >= self.max_iter:
+                break
+            rows = watch.settle([x.reshape(-1, *shape)], partial(_same, x, gradient, evaluate))
+            if rows is not None:
+                x, value, gradient, reach = x[rows], value[rows], gradient[rows], reach[rows]
+                pairs = [(moved[rows], bent[rows], inverse[rows]) for moved, bent, inverse in pairs]
             direction = -_precondition(gradient, pairs, reach)
             uphill = (gradient * direction).sum(1, keepdim=True) >= 0
             direction = torch.where(uphill, -reach * gradient, direction)
@@ -67,11 +73,12 @@ class LBFGS(Solver):
                 direction = torch.where(watch.frozen[:, None], 0, direction)
             length = torch.ones_like(value)
             for _ in range(self.backtracks + 1):
-                new_value, new_gradient = evaluate(x + length[:, None] * direction)
+                watch.count()
+                new_value, new_gradient = evaluate(x + length[:, None] * direction, watch.step)
                 # near the minimum the decrease drowns in rounding: allow for the value's own resolution
                 slack = 4 * torch.finfo(value.dtype).eps * value.abs()
                 accepted = new_value <= value + self.armijo * length * slope + slack
-                if evaluations >= self.max_iter or bool(accepted.all()):
+                if watch.evaluations >= self.max_iter or bool(accepted.all()):
                     break
                 length = torch.where(accepted, length, 0.4 * length)
             moved = torch.where(accepted[:, None], length[:, None] * direction, 0)
@@ -82,13 +89,14 @@ class LBFGS(Solver):
             reach = torch.where(usable, reach, torch.where(accepted[:, None], 4 * reach, 0.25 * reach))
             pairs = [*pairs, (moved, bent, inverse)][-self.memory :]
             x, value, gradient = x + moved, torch.where(accepted, new_value, value), gradient + bent
-            n = evaluations
-        info = watch.info(evaluations)
-        announce(info, self.on_failure, type(self).__name__)
-        return [x.reshape(shape)], info
+        return watch.finish([x.reshape(-1, *shape)])
 
 
-def _precondition(gradient: Tensor, pairs: list[tuple[Tensor, Tensor, Tensor]], reach: Tensor) -> Tensor:
+def _same(x: Tensor, gradient: Tensor, evaluate: Evaluate, step: Step, rows: Tensor) -> bool:
+    return agree([evaluate(x[rows], step)[1]], [gradient[rows]])
+
+
+def _precondition(gradient: Tensor, pairs: list[Pair], reach: Tensor) -> Tensor:
     """The two-loop recursion: an approximation of (∇²f)⁻¹ ∇f per sample; ``reach`` · ∇f where nothing is known."""
     q, alphas = gradient, []
     for moved, bent, inverse in reversed(pairs):

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from fpi.solvers.base import Propose, Solver, State
+from fpi.solvers.base import Rule, Solver
+from fpi.solvers.step import State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,13 @@ class Picard(Solver):
         if not 0 < self.damping <= 1:
             raise ValueError(f"Picard(damping=...) must lie in (0, 1], got {self.damping!r}")
 
-    def _begin(self, x: State) -> Propose:
-        if self.damping == 1:
-            return lambda x, gx: gx
-        return lambda x, gx: [torch.lerp(a, b, self.damping) for a, b in zip(x, gx, strict=True)]
+    def _begin(self, x: State) -> Rule:
+        return _Damped(self.damping)
+
+
+class _Damped(Rule):
+    def __init__(self, damping: float) -> None:
+        self.damping = damping
+
+    def __call__(self, x: State, gx: State) -> State:
+        return gx if self.damping == 1 else [torch.lerp(a, b, self.damping) for a, b in zip(x, gx, strict=True)]

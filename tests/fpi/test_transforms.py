@@ -1,8 +1,7 @@
-"""torch.func over a node: grad, jacrev, vmap, per-sample gradients; forward mode refuses instead of guessing."""
+"""torch.func over a node: grad, jacrev, vmap, per-sample gradients; forward mode."""
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -34,9 +33,3 @@ def test_per_sample_gradients_sum_to_the_gradient(make_layer, z: Tensor) -> None
     total = torch.autograd.grad(layer(z.detach()).square().sum(), list(layer.parameters()))
     for found, expected in zip(each.values(), total, strict=True):
         torch.testing.assert_close(found.sum(0), expected)
-
-
-def test_forward_mode_is_refused(make_layer, z: Tensor) -> None:
-    layer = make_layer()
-    with pytest.raises(NotImplementedError, match="forward mode"):
-        torch.func.jvp(layer, (z.detach(),), (z.detach(),))

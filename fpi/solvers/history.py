@@ -1,0 +1,88 @@
+"""What Anderson and Broyden share: flat states, a window of past differences, and the safeguard."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fpi.solvers.base import Rule
+from fpi.solvers.step import State
+
+
+class History(Rule):
+    """An accelerated rule on flat states x (batch, features) with residuals f = g(x) − x.
+
+    The safeguard: a sample whose residual exceeds ``growth`` times its best so far, or for which the method proposes
+    something that is not finite, takes a plain step and forgets its history.
+    """
+
+    def __init__(self, memory: int, growth: float, x: State) -> None:
+        self.memory, self.growth = memory, growth
+        self.shapes = [leaf.shape[1:] for leaf in x]
+        self.sizes = [shape.numel() for shape in self.shapes]
+        self.last: tuple[Tensor, Tensor] | None = None
+        self.best: Tensor | None = None
+        self.n = 0  # differences seen; the window's slots are written in turn
+
+    def __call__(self, x: State, gx: State) -> State:
+        flat = _flatten(x)
+        f = _flatten(gx) - flat
+        size = torch.linalg.vector_norm(f, dim=1)
+        if self.last is None or self.best is None:
+            proposal, self.best = self.plain(flat, f), size
+        else:
+            self.observe(flat - self.last[0], f - self.last[1], self.n % self.memory)
+            self.n += 1
+            proposal = self.propose(flat, f)
+            distrust = ~(size <= self.growth * self.best) | ~torch.isfinite(proposal).all(1)
+            self.best = torch.minimum(size, self.best)
+            if bool(distrust.any()):
+                self.forget(distrust)
+                self.best = torch.where(distrust, size, self.best)
+                proposal = torch.where(distrust[:, None], self.plain(flat, f), proposal)
+        self.last = (flat, f)
+        parts = proposal.split(self.sizes, 1)
+        return [part.reshape(-1, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def plain(self, x: Tensor, f: Tensor) -> Tensor:
+        """The step without a history."""
+        return x + f
+
+    def observe(self, dx: Tensor, df: Tensor, slot: int) -> None:
+        """Take in the newest differences of states and of residuals, in place of the window's oldest."""
+        raise NotImplementedError  # pragma: no cover
+
+    def propose(self, x: Tensor, f: Tensor) -> Tensor:
+        """The next state from the history."""
+        raise NotImplementedError  # pragma: no cover
+
+    def windows(self) -> list[str]:
+        """Names of the attributes that hold history, each a tensor with the batch first or None."""
+        raise NotImplementedError  # pragma: no cover
+
+    def forget(self, samples: Tensor) -> None:
+        """Zero the history of these samples (a mask): zero differences have no influence."""
+        for name in self.windows():
+            window = getattr(self, name)
+            setattr(self, name, window.masked_fill(samples.reshape(-1, *[1] * (window.dim() - 1)), 0))
+
+    def keep(self, rows: Tensor) -> None:
+        if self.last is not None and self.best is not None:
+            self.last, self.best = (self.last[0][rows], self.last[1][rows]), self.best[rows]
+        for name in self.windows():
+            if getattr(self, name) is not None:
+                setattr(self, name, getattr(self, name)[rows])
+
+
+def put(window: Tensor, value: Tensor, slot: int) -> Tensor:
+    """The window with ``value`` in a slot: in place, except where the solve itself is recorded (``Unrolled``)."""
+    if value.requires_grad or window.requires_grad:
+        return torch.select_scatter(window, value, 1, slot)
+    window[:, slot] = value
+    return window
+
+
+def _flatten(x: State) -> Tensor:
+    if len(x) == 1:
+        return x[0].reshape(x[0].shape[0], -1 if x[0].numel() else x[0].shape[1:].numel())
+    return torch.cat([_flatten([leaf]) for leaf in x], dim=1)

@@ -1,0 +1,198 @@
+"""Per-sample book-keeping of a solve: who has converged, who is frozen, who is still in the working batch."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from fpi.criteria import squared_norm
+from fpi.info import ConvergenceWarning, SolveInfo, announce, non_finite
+from fpi.solvers.step import State, Step
+
+if TYPE_CHECKING:
+    from fpi.solvers.base import Solver
+
+_AGREE = 5e-3  # relative; a smaller batch takes other kernels, which round differently (half precision included)
+
+
+class Watch:
+    """Applies the criterion, freezes samples that meet it, and lets them leave the working batch.
+
+    A check reads two numbers from the device, and a third one when samples have just converged.
+    """
+
+    def __init__(self, solver: Solver, step: Step, x: State) -> None:
+        self.solver, self.step, self.name = solver, step, type(solver).__name__
+        self.batch, self.like = x[0].shape[0], x[0]
+        self.tol = solver.criterion.threshold(self.like.dtype)
+        self.n = self.gap = 0
+        self.evaluations = self.sample_evaluations = 0
+        self.working = self.batch  # samples in the working batch
+        self.numbers: Tensor | None = None  # their places in the whole batch; None: all of it
+        self.frozen: Tensor | None = None  # (working,) samples that stopped before this check
+        self.fresh: Tensor | None = None  # (working,) samples that stopped at this check
+        self.residual = self.before = torch.full((1,), math.nan, device=self.like.device)
+        self.stops: tuple[Tensor, Tensor] | None = None  # (working,) iteration of the stop, shrinking of the residual
+        self.left: tuple[State, Tensor, Tensor, Tensor] | None = None  # state, residual, stops of the whole batch
+        self.trusted = False
+        self.trace: list[Tensor] = []
+
+    def evaluate(self, x: State) -> State:
+        """g of the working batch, counted."""
+        self.count()
+        return self.step.apply(x)
+
+    def count(self) -> None:
+        """One evaluation of the working batch."""
+        self.evaluations += 1
+        self.sample_evaluations += self.working
+
+    def check(self, n: int, residual: Tensor) -> bool:
+        """Record the criterion's value at iteration n; True when every sample has met it.
+
+        Raises:
+            FixedPointError: a residual is not finite, unless the policy is ``"ignore"``.
+        """
+        tol, self.fresh = self.tol, None
+        self.gap, self.n = n - self.n, n
+        if self.frozen is not None:
+            residual = torch.where(self.frozen, self.residual, residual)
+        self.before, self.residual = self.residual, residual
+        if self.solver.trace:
+            self.trace.append(self._whole_residual().clone())
+        if residual.numel() == 0:
+            return True
+        if residual.numel() == 1:
+            low = high = residual.item()
+        else:
+            low, high = torch.stack(torch.aminmax(residual)).tolist()
+        if not math.isfinite(high) and self.solver.on_failure != "ignore":
+            raise non_finite(self.name, n, high)
+        if math.isnan(low):  # aminmax hands on a nan: the other samples still converge and freeze
+            low = residual.nan_to_num(nan=math.inf).min().item()
+        if high <= tol:
+            return True
+        if low <= tol and residual.numel() == self.working:
+            done = residual <= tol
+            fresh = done if self.frozen is None else done & ~self.frozen
+            self.fresh, self.stops = fresh, self._stops(fresh)
+        return False
+
+    def _stops(self, fresh: Tensor | None) -> tuple[Tensor, Tensor]:
+        shrinking = (self.residual / self.before).pow(0.5 / max(self.gap, 1))
+        if self.stops is None:
+            n = torch.full_like(self.residual, self.n, dtype=torch.long)
+            return (n, shrinking) if fresh is None else (torch.where(fresh, n, 0), shrinking)
+        undecided = self.stops[0] == 0 if fresh is None else fresh
+        return torch.where(undecided, self.n, self.stops[0]), torch.where(undecided, shrinking, self.stops[1])
+
+    def release(self, gx: State, proposal: State) -> State:
+        """Samples that converged at this check take g(x_n), then count as frozen."""
+        return proposal if self.fresh is None else select(self.fresh, gx, proposal)
+
+    def keep_frozen(self, x: State, new: State) -> State:
+        """Frozen samples keep their state; the ones released at this check freeze from now on."""
+        return new if self.frozen is None else select(self.frozen, x, new)
+
+    def settle(self, new: State, same: Callable[[Step, Tensor], bool]) -> Tensor | None:
+        """Freeze what converged at this check; once half of the working batch is frozen, the others go on without it.
+
+        ``same(step, rows)`` must say whether the step for these rows gives what the whole step gave for them: it is
+        asked once a solve, because a map that mixes samples must not be cut into pieces.
+
+        Returns:
+            The rows of ``new`` that go on as the working batch, or ``None`` if it stays as it is.
+        """
+        if self.fresh is None:
+            return None
+        self.frozen = self.fresh if self.frozen is None else self.frozen | self.fresh
+        self.fresh = None
+        if self.step.rows is None or not self.solver.compact:
+            return None
+        active = ~self.frozen
+        going = int(active.sum())
+        if 2 * going > self.working:
+            return None
+        rows = active.nonzero()[:, 0]
+        smaller = self.step.rows(rows)
+        if not self.trusted:
+            self.sample_evaluations += going
+            if not _try(same, smaller, rows):
+                self.step = replace(self.step, rows=None)
+                warnings.warn(
+                    "g gives other values for a part of the batch than for the whole: samples influence each other "
+                    "(batch normalisation in training mode?) or g holds tensors of the batch. Converged samples stay "
+                    "in the batch, and a frozen sample need not be a fixed point of the final batch; "
+                    'use criterion=Relative(..., scope="batch") for such a map.',
+                    ConvergenceWarning,
+                    stacklevel=2,
+                )
+                return None
+            self.trusted = True
+        self._store(new)
+        self.numbers = rows if self.numbers is None else self.numbers[rows]
+        assert self.stops is not None
+        self.residual, self.stops = self.residual[rows], (self.stops[0][rows], self.stops[1][rows])
+        self.step, self.working, self.frozen = smaller, going, None
+        return rows
+
+    def _store(self, x: State) -> None:
+        """Write state and records of the working batch to their places in the whole batch."""
+        stops, shrinking = self._stops(None) if self.stops is None else self.stops
+        if self.left is None:
+            self.left = ([leaf.clone() for leaf in x], self.residual.clone(), stops.clone(), shrinking.clone())
+            return
+        assert self.numbers is not None
+        state, *records = self.left
+        for whole, part in zip([*state, *records], [*x, self.residual, stops, shrinking], strict=True):
+            whole.index_copy_(0, self.numbers, part)
+
+    def _whole_residual(self) -> Tensor:
+        if self.left is None:
+            return self.residual.expand(self.batch)
+        assert self.numbers is not None
+        return self.left[1].index_copy(0, self.numbers, self.residual)
+
+    def finish(self, x: State) -> tuple[State, SolveInfo]:
+        """The state of the whole batch and the diagnostics, announced according to the policy."""
+        self.stops = self._stops(None)
+        if self.left is not None:
+            self._store(x)
+            x, residual, stops, shrinking = self.left
+        else:
+            residual, stops, shrinking = (t.expand(self.batch) for t in (self.residual, *self.stops))
+        info = SolveInfo(
+            iterations=stops,
+            residual=residual.detach(),
+            converged=residual <= self.tol,
+            rate=shrinking.detach(),
+            evaluations=self.evaluations,
+            sample_evaluations=self.sample_evaluations,
+            trace=self.trace,
+        )
+        announce(info, self.solver.on_failure, self.name)
+        return x, info
+
+
+def agree(a: State, b: State) -> bool:
+    """Are these the same values, up to the rounding of different kernels?"""
+    error = squared_norm([u - v for u, v in zip(a, b, strict=True)], "sample")
+    return bool((error <= _AGREE**2 * squared_norm(b, "sample") + torch.finfo(error.dtype).tiny).all())
+
+
+def _try(same: Callable[[Step, Tensor], bool], step: Step, rows: Tensor) -> bool:
+    try:
+        return same(step, rows)
+    except (RuntimeError, ValueError, IndexError):  # g holds tensors of the batch's size: it cannot be cut
+        return False
+
+
+def select(mask: Tensor, a: Sequence[Tensor], b: Sequence[Tensor]) -> State:
+    """Rows of ``a`` where ``mask``, else of ``b`` (``where``, so that a nan in the other never leaks in)."""
+    return [torch.where(mask.reshape(-1, *[1] * (u.dim() - 1)), u, v) for u, v in zip(a, b, strict=True)]
