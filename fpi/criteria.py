@@ -11,24 +11,25 @@ from torch import Tensor
 
 Scope = Literal["sample", "batch"]
 
-_TINY = 1e-30  # keeps (5.4) defined at x_n = 0
+_TINY = 1e-15  # keeps (5.4) defined at x_n = 0
 _HALF = (torch.float16, torch.bfloat16)
 
 
-def squared_norm(leaves: Sequence[Tensor], scope: Scope) -> Tensor:
-    """Sum of squares over all leaves: shape (batch,) for ``scope="sample"``, (1,) for ``scope="batch"``.
+def norm(leaves: Sequence[Tensor], scope: Scope) -> Tensor:
+    """Euclidean norm over all leaves: shape (batch,) for ``scope="sample"``, (1,) for ``scope="batch"``.
 
     Half-precision leaves are summed in float32, so that the criterion itself does not overflow.
     """
-    total: Tensor | None = None
-    for leaf in leaves:
-        if leaf.dtype in _HALF:
-            leaf = leaf.float()
-        flat = leaf.reshape(1, -1) if scope == "batch" else leaf.flatten(1) if leaf.dim() > 1 else leaf[:, None]
-        part = torch.linalg.vector_norm(flat, dim=1).square_()
-        total = part if total is None else total + part
-    assert total is not None, "a state has at least one tensor"
-    return total
+    norms = [torch.linalg.vector_norm(_rows(leaf, scope), dim=1) for leaf in leaves]
+    return norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms), dim=0)
+
+
+def _rows(leaf: Tensor, scope: Scope) -> Tensor:
+    if leaf.dtype in _HALF:
+        leaf = leaf.float()
+    if scope == "batch":
+        return leaf.reshape(1, -1)
+    return leaf if leaf.dim() == 2 else leaf.flatten(1) if leaf.dim() > 2 else leaf[:, None]
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,9 @@ class Relative:
             return self.tol
         return 1e-24 if dtype == torch.float64 else 1e-5 if dtype in _HALF else 1e-12
 
-    def residual(self, new: Sequence[Tensor], old: Sequence[Tensor]) -> Tensor:
-        """β per sample, shape (batch,), or of the batch, shape (1,)."""
-        change = squared_norm([a - b for a, b in zip(new, old, strict=True)], self.scope)
-        return change.div_(squared_norm(old, self.scope).add_(_TINY))
+    def residual(self, change: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
+        """β per sample, shape (batch,), or of the batch, shape (1,), for a change g(x) − x."""
+        return norm(change, self.scope).div_(norm(x, self.scope).clamp_min_(_TINY)).square_()
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class Absolute:
         """The tolerance, whatever the state's dtype."""
         return self.tol
 
-    def residual(self, new: Sequence[Tensor], old: Sequence[Tensor]) -> Tensor:
-        """β′ per sample, shape (batch,), or of the batch, shape (1,)."""
-        return squared_norm([a - b for a, b in zip(new, old, strict=True)], self.scope)
+    def residual(self, change: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
+        """β′ per sample, shape (batch,), or of the batch, shape (1,), for a change g(x) − x."""
+        return norm(change, self.scope).square_()
 
 
 Criterion = Relative | Absolute

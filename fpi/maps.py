@@ -70,16 +70,17 @@ class Map(FlatMap):
         args = self._arguments(leaves)
         parameters = None if self._holds(leaves) else self._parameters(leaves)
         kind, enabled, dtype = self.autocast
+        one_tensor = self.x_spec.is_leaf()
 
         def apply(x: State) -> State:
-            state = x[0] if self.x_spec.is_leaf() else pytree.tree_unflatten(x, self.x_spec)
+            state = x[0] if one_tensor else pytree.tree_unflatten(x, self.x_spec)
             with self.lock:
                 if parameters is None:
                     out = self.g(state, *args)
                 else:
                     assert self.module is not None
                     out = torch.func.functional_call(self.module, parameters, (state, *args))
-            out = [out] if self.x_spec.is_leaf() else pytree.tree_flatten(out)[0]
+            out = [out] if one_tensor else pytree.tree_flatten(out)[0]
             if enabled:
                 out = [new.to(old.dtype) for new, old in zip(out, x, strict=True)]
             return out

@@ -72,7 +72,7 @@ class Solver:
             if n % self.check_every and n < self.max_iter:
                 x = watch.keep_frozen(x, rule(x, gx))
                 continue
-            if watch.check(n, self.criterion.residual(gx, x)) or n == self.max_iter:
+            if watch.check(n, watch.change(gx, x), x) or n == self.max_iter:
                 x = watch.keep_frozen(x, gx)
                 break
             new = watch.keep_frozen(x, watch.release(gx, rule(x, gx)))

@@ -57,8 +57,7 @@ class LBFGS(Solver):
         value, gradient = evaluate(x, step)
         pairs: list[Pair] = []
         reach = torch.full_like(x[:, :1], self.first_step)
-        # objective's gradient is x − g(x): the criterion needs no evaluation of its own
-        while not watch.check(watch.evaluations, self.criterion.residual([x - gradient], [x])):
+        while not watch.check(watch.evaluations, [gradient], [x]):  # the gradient is x − g(x)
             if watch.evaluations >= self.max_iter:
                 break
             rows = watch.settle([x.reshape(-1, *shape)], partial(_same, x, gradient, evaluate))

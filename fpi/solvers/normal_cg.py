@@ -34,7 +34,7 @@ class ConjugateGradient(Solver):
         s = p = _normal(affine, r, watch)
         gamma = _dot(s, s)
         for n in range(1, self.max_iter + 1):
-            if watch.check(n, self.criterion.residual([u + w for u, w in zip(c, r, strict=True)], c)):
+            if watch.check(n, r, c):
                 break
             moved = affine.product(p)
             watch.count()
@@ -52,7 +52,7 @@ class ConjugateGradient(Solver):
             p = _axpy(shrunk / gamma.clamp_min(torch.finfo(gamma.dtype).tiny), p, s)
             gamma = shrunk
         else:
-            watch.check(n, self.criterion.residual([u + w for u, w in zip(c, r, strict=True)], c))
+            watch.check(n, r, c)
         return watch.finish(c)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fpi.criteria import squared_norm
+from fpi.criteria import norm
 from fpi.info import ConvergenceWarning, SolveInfo, announce, non_finite
 from fpi.solvers.step import State, Step
 
@@ -41,6 +41,7 @@ class Watch:
         self.stops: tuple[Tensor, Tensor] | None = None  # (working,) iteration of the stop, shrinking of the residual
         self.left: tuple[State, Tensor, Tensor, Tensor] | None = None  # state, residual, stops of the whole batch
         self.trusted = False
+        self.scratch: State | None = None
         self.trace: list[Tensor] = []
 
     def evaluate(self, x: State) -> State:
@@ -53,13 +54,20 @@ class Watch:
         self.evaluations += 1
         self.sample_evaluations += self.working
 
-    def check(self, n: int, residual: Tensor) -> bool:
-        """Record the criterion's value at iteration n; True when every sample has met it.
+    def change(self, gx: State, x: State) -> State:
+        """g(x) − x, for :meth:`check` only: the next call overwrites it (a fresh tensor costs more than the sum)."""
+        if self.scratch is None or any(a.shape != b.shape for a, b in zip(self.scratch, x, strict=True)):
+            self.scratch = [torch.empty_like(leaf) for leaf in x]
+        return [torch.sub(a.detach(), b.detach(), out=c) for a, b, c in zip(gx, x, self.scratch, strict=True)]
+
+    def check(self, n: int, change: State, x: State) -> bool:
+        """Apply the criterion at iteration n to the change g(x) − x; True when every sample has met it.
 
         Raises:
             FixedPointError: a residual is not finite, unless the policy is ``"ignore"``.
         """
         tol, self.fresh = self.tol, None
+        residual = self.solver.criterion.residual(change, x)
         self.gap, self.n = n - self.n, n
         if self.frozen is not None:
             residual = torch.where(self.frozen, self.residual, residual)
@@ -71,7 +79,9 @@ class Watch:
         if residual.numel() == 1:
             low = high = residual.item()
         else:
-            low, high = torch.stack(torch.aminmax(residual)).tolist()
+            extremes = torch.aminmax(residual)
+            # one transfer from a device, where each costs a synchronisation
+            low, high = torch.stack(extremes).tolist() if residual.is_cuda else (e.item() for e in extremes)
         if not math.isfinite(high) and self.solver.on_failure != "ignore":
             raise non_finite(self.name, n, high)
         if math.isnan(low):  # aminmax hands on a nan: the other samples still converge and freeze
@@ -182,8 +192,8 @@ class Watch:
 
 def agree(a: State, b: State) -> bool:
     """Are these the same values, up to the rounding of different kernels?"""
-    error = squared_norm([u - v for u, v in zip(a, b, strict=True)], "sample")
-    return bool((error <= _AGREE**2 * squared_norm(b, "sample") + torch.finfo(error.dtype).tiny).all())
+    error = norm([u - v for u, v in zip(a, b, strict=True)], "sample")
+    return bool((error <= _AGREE * norm(b, "sample") + torch.finfo(error.dtype).tiny).all())
 
 
 def _try(same: Callable[[Step, Tensor], bool], step: Step, rows: Tensor) -> bool:
