@@ -6,7 +6,7 @@ VENV    := .venv
 RUN     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint format lock clean
+.PHONY: help setup test lint format docs lock clean
 
 # pip settings of other tools that would send packages elsewhere or change what is installed
 # (index, proxy and certificate settings are kept).
@@ -45,6 +45,9 @@ lint: setup ## Check style, format and types
 format: setup ## Apply the code style
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+
+docs: setup ## Build the API reference of fpi from its docstrings: build/docs/fpi.html
+	$(RUN) -m pdoc fpi --docformat google --output-directory build/docs
 
 reproduce-toy: ## Reproduce the toy problems, figures 5.1-5.5
 reproduce-bibtex: ## Reproduce the multi-label classification of Bibtex, table 5.1

@@ -5,12 +5,12 @@ Given ∇L at x̂, an adjoint chooses the cotangent c with which (4.13) is evalu
 =================  ==========================================  ==================  =======================
 adjoint            c                                           cost                exact
 =================  ==========================================  ==================  =======================
-``BackwardFPI``    fixed point of c = (∂g/∂x)ᵀ c + ∇L (4.10)   one product/iter    yes, to any order
-``NormalCG``       the same by CG on the normal equations      2 products/iter     yes, to any order
-``Dense``          (I − ∂g/∂x)⁻ᵀ ∇L by linear algebra          d products          yes, to any order
-``Neumann(k)``     Σ_{j<k} ((∂g/∂x)ᵀ)ʲ ∇L                      k − 1 products      as k grows
-``JacobianFree``   ∇L  (Fung et al. 2021, eq. 12)              none                no; a descent direction
-``Unrolled``       no node: ordinary backpropagation           memory per iter     of the iterations run
+`BackwardFPI`    fixed point of c = (∂g/∂x)ᵀ c + ∇L (4.10)   one product/iter    yes, to any order
+`NormalCG`       the same by CG on the normal equations      2 products/iter     yes, to any order
+`Dense`          (I − ∂g/∂x)⁻ᵀ ∇L by linear algebra          d products          yes, to any order
+`Neumann(k)`     Σ_{j<k} ((∂g/∂x)ᵀ)ʲ ∇L                      k − 1 products      as k grows
+`JacobianFree`   ∇L  (Fung et al. 2021, eq. 12)              none                no; a descent direction
+`Unrolled`       no node: ordinary backpropagation           memory per iter     of the iterations run
 =================  ==========================================  ==================  =======================
 """
 
@@ -33,16 +33,16 @@ from fpi.solvers.step import State
 
 
 class Adjoint:
-    """Base class; ``cotangent`` maps ∇L to c."""
+    """Base class; `cotangent` maps ∇L to c."""
 
     def cotangent(
         self, linear: Tape | Differentiable, v: State, c0: State | None = None
     ) -> tuple[State, SolveInfo | None]:
-        """c for the incoming gradient ``v``, and the diagnostics if a solve was needed; ``c0`` starts that solve."""
+        """c for the incoming gradient `v`, and the diagnostics if a solve was needed; `c0` starts that solve."""
         raise NotImplementedError  # pragma: no cover - every public adjoint defines it
 
     def tangent(self, linear: Differentiable, leaf_tangents: Leaves) -> State:
-        """Forward mode: the derivative of x̂ along tangents of the leaves that ``linear.needs`` marks."""
+        """Forward mode: the derivative of x̂ along tangents of the leaves that `linear.needs` marks."""
         raise NotImplementedError(
             f"{type(self).__name__} has no forward mode (torch.func.jvp): use the adjoint BackwardFPI() or NormalCG(), "
             "or reverse mode (torch.func.vjp, jacrev)"
@@ -54,14 +54,14 @@ class BackwardFPI(Adjoint):
     """The thesis' backward FPI layer (4.12): c is the fixed point of c = (∂g/∂x)ᵀ c + ∇L, started at ∇L.
 
     Args:
-        solver: default ``Picard()``, whose criterion (5.4) is relative and hence independent of the loss' scale.
+        solver: default `Picard()`, whose criterion (5.4) is relative and hence independent of the loss' scale.
 
     When a derivative of the gradient is wanted, the backward solve is itself a node of the graph whose adjoint is
     this object again: derivatives of any order, none of them through the iterations.  Forward mode solves
     u = (∂g/∂x) u + (∂g/∂θ) u_θ with the same solver.
 
     An incoming gradient that is not finite (a loss that overflowed, which a gradient scaler is going to skip) is
-    handed on as it is, with a :class:`fpi.ConvergenceWarning`; a solve that diverges from a finite one raises.
+    handed on as it is, with a `fpi.ConvergenceWarning`; a solve that diverges from a finite one raises.
     """
 
     solver: Solver | None = None
@@ -95,11 +95,11 @@ class BackwardFPI(Adjoint):
 class NormalCG(Adjoint):
     """(I − ∂g/∂x)ᵀ c = ∇L by conjugate gradients on the normal equations: the baseline of Fung et al. (2021).
 
-    Exact to any order, as :class:`BackwardFPI`, and without a contraction; two products an iteration, and g must have
+    Exact to any order, as `BackwardFPI`, and without a contraction; two products an iteration, and g must have
     second derivatives.  (The released code of that paper solves another system: see the tests against dense algebra.)
 
     Args:
-        max_iter, criterion, on_failure: as for :class:`fpi.Solver`; 500 iterations are that paper's.
+        max_iter, criterion, on_failure: as for `fpi.Solver`; 500 iterations are that paper's.
     """
 
     max_iter: int = 500
@@ -135,7 +135,7 @@ class JacobianFree(Adjoint):
 
 @dataclass(frozen=True)
 class Neumann(Adjoint):
-    """The first ``terms`` terms of the Neumann series of (I − ∂g/∂x)⁻ᵀ ∇L; one term is :class:`JacobianFree`."""
+    """The first `terms` terms of the Neumann series of (I − ∂g/∂x)⁻ᵀ ∇L; one term is `JacobianFree`."""
 
     terms: int
 
@@ -156,8 +156,8 @@ class Dense(Adjoint):
     """Per-sample dense Jacobians, for small states (d entries per sample, d products).
 
     Args:
-        terms: ``None`` solves (I − ∂g/∂x)ᵀ c = ∇L directly (eq. 4.8); a number sums exactly that many terms of the
-            Neumann series by repeated squaring.  ``terms=N`` is the gradient of N unrolled steps of a map that is
+        terms: `None` solves (I − ∂g/∂x)ᵀ c = ∇L directly (eq. 4.8); a number sums exactly that many terms of the
+            Neumann series by repeated squaring.  `terms=N` is the gradient of N unrolled steps of a map that is
             linear around x̂, at the price of about 2·log₂N small matrix products.
     """
 
@@ -185,7 +185,7 @@ class Dense(Adjoint):
 
 
 def _geometric_sum(a: Tensor, terms: int) -> Tensor:
-    """I + A + … + A^(terms−1), from S_{2n} = S_n + Aⁿ S_n and S_{n+1} = I + A S_n over the bits of ``terms``."""
+    """I + A + … + A^(terms−1), from S_{2n} = S_n + Aⁿ S_n and S_{n+1} = I + A S_n over the bits of `terms`."""
     unit = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device).expand_as(a)
     total, power = unit, a  # S_1, A^1
     for bit in bin(terms)[3:]:

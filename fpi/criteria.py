@@ -16,7 +16,7 @@ _HALF = (torch.float16, torch.bfloat16)
 
 
 def norm(leaves: Sequence[Tensor], scope: Scope) -> Tensor:
-    """Euclidean norm over all leaves: shape (batch,) for ``scope="sample"``, (1,) for ``scope="batch"``.
+    """Euclidean norm over all leaves: shape (batch,) for `scope="sample"`, (1,) for `scope="batch"`.
 
     Half-precision leaves are summed in float32, so that the criterion itself does not overflow.
     """
@@ -37,9 +37,9 @@ class Relative:
     """β = ‖x_{n+1} − x_n‖² / ‖x_n‖² ≤ tol (eq. 5.4).
 
     Args:
-        tol: threshold on the *squared* relative change; 1e-12 is a relative change of 1e-6.  ``None`` takes what the
+        tol: threshold on the *squared* relative change; 1e-12 is a relative change of 1e-6.  `None` takes what the
             state's precision supports: 1e-24 in float64, 1e-12 in float32, 1e-5 in half precision.
-        scope: ``"sample"`` judges every sample alone; ``"batch"`` takes the norms over the whole batch.
+        scope: `"sample"` judges every sample alone; `"batch"` takes the norms over the whole batch.
     """
 
     tol: float | None = None
@@ -64,7 +64,7 @@ class Absolute:
     """β′ = ‖x_{n+1} − x_n‖² ≤ tol (eq. 5.6).
 
     Not scale-free: as the criterion of a *backward* solve it stops at once when the loss is small
-    (a mean over many entries, say), and the gradient is then far from exact.  Prefer :class:`Relative` there.
+    (a mean over many entries, say), and the gradient is then far from exact.  Prefer `Relative` there.
     """
 
     tol: float

@@ -1,4 +1,4 @@
-"""Maps made from a map: its backward layer (4.10), its forward-mode derivative, its batched version for ``vmap``.
+"""Maps made from a map: its backward layer (4.10), its forward-mode derivative, its batched version for `vmap`.
 
 Each has fixed points of its own, found by the same node: that is where derivatives of every order come from.
 """
@@ -43,7 +43,7 @@ class AdjointMap(FlatMap):
 class TangentMap(FlatMap):
     """u ↦ (∂g/∂x) u + Σ (∂g/∂leaf) u_leaf, whose fixed point is the directional derivative of x̂.
 
-    Its leaves are (x̂, leaves of g, u_leaf for each leaf that ``needs`` marks).
+    Its leaves are (x̂, leaves of g, u_leaf for each leaf that `needs` marks).
     """
 
     affine = True
@@ -80,7 +80,7 @@ class TangentMap(FlatMap):
 
 
 class VmappedMap(FlatMap):
-    """A map over one more leading dimension, for ``torch.vmap`` over a node; its entries take the role of samples."""
+    """A map over one more leading dimension, for `torch.vmap` over a node; its entries take the role of samples."""
 
     def __init__(self, base: FlatMap, leaf_dims: Sequence[int | None]) -> None:
         self.base, self.leaf_dims = base, tuple(leaf_dims)

@@ -1,7 +1,7 @@
 """The fixed point as a node of the computational graph (thesis 4.1-4.3).
 
-:func:`fixed_point` solves x̂ = g(x̂, *args) without recording the iterations and attaches the solution to the graph;
-how a gradient passes through it is the business of an adjoint (:mod:`fpi.adjoints`).  The backward layer is the same
+`fixed_point` solves x̂ = g(x̂, *args) without recording the iterations and attaches the solution to the graph;
+how a gradient passes through it is the business of an adjoint (`fpi.adjoints`).  The backward layer is the same
 node again, over the adjoint map (4.10), which is why derivatives of every order exist.
 """
 
@@ -62,24 +62,24 @@ def fixed_point(
     """Solve x̂ = g(x̂, *args) (eq. 4.4) and attach x̂ to the graph.
 
     Args:
-        g: a function or ``nn.Module`` (x, *args) → x.  A module's parameters get gradients; every other tensor that
-            should get one must be among ``args``.  Samples must not influence each other through g.
+        g: a function or `nn.Module` (x, *args) → x.  A module's parameters get gradients; every other tensor that
+            should get one must be among `args`.  Samples must not influence each other through g.
         x0: the initial point, a floating tensor or a pytree of them; the first dimension is the batch.  It gets no
             gradient: a fixed point does not depend on where the iteration started.
         args: tensors, pytrees of tensors, or constants, handed to g unchanged.
-        solver: how x̂ is found; default ``Picard()``.
-        adjoint: how gradients pass; default ``BackwardFPI()``, exact to any order.
-        c0: where the backward solve starts, with the structure of ``x0``; default ∇L.  A later solve of nearly the same
-            problem starts best from the earlier one's ``info.cotangent``.
-        per_sample: tensors of ``args`` whose first dimension has the size of the batch hold one entry a sample.
-            Samples that have converged can then leave the working batch (``Solver(compact=True)``).
-        return_info: also return the :class:`fpi.SolveInfo`.
+        solver: how x̂ is found; default `Picard()`.
+        adjoint: how gradients pass; default `BackwardFPI()`, exact to any order.
+        c0: where the backward solve starts, with the structure of `x0`; default ∇L.  A later solve of nearly the same
+            problem starts best from the earlier one's `info.cotangent`.
+        per_sample: tensors of `args` whose first dimension has the size of the batch hold one entry a sample.
+            Samples that have converged can then leave the working batch (`Solver(compact=True)`).
+        return_info: also return the `fpi.SolveInfo`.
 
     Returns:
-        x̂ with the structure of ``x0``, or ``(x̂, info)``.
+        x̂ with the structure of `x0`, or `(x̂, info)`.
 
     Raises:
-        FixedPointError: non-finite values, or no convergence under ``on_failure="raise"``.
+        FixedPointError: non-finite values, or no convergence under `on_failure="raise"`.
         ValueError: g changes the state's shape, dtype or device, changes it in place, or hides tensors that require
             gradients.
         NotImplementedError: forward mode over forward mode, or forward mode with an adjoint that has none.
@@ -109,7 +109,7 @@ def _like_state(c0: Any, map_: Map) -> list[Any]:
 
 
 def _refuse_nested_forward_mode() -> None:
-    """Forward over forward would silently lose a term: PyTorch does not pass both tangents to a node's ``jvp``."""
+    """Forward over forward would silently lose a term: PyTorch does not pass both tangents to a node's `jvp`."""
     levels = [level.key() for level in retrieve_all_functorch_interpreters()] if _transforms_active() else []
     if levels.count(torch._C._functorch.TransformType.Jvp) > 1:
         raise NotImplementedError(

@@ -15,9 +15,9 @@ class FlatMap:
     """x ↦ g(x; leaves), both flat lists of tensors.
 
     Attributes:
-        per_sample: says of every leaf whether its first dimension is the batch; ``None`` if that is not known, and
+        per_sample: says of every leaf whether its first dimension is the batch; `None` if that is not known, and
             then samples cannot be solved apart from their batch.
-        affine: is x ↦ g(x) affine?  Then its steps offer :class:`Affine`.
+        affine: is x ↦ g(x) affine?  Then its steps offer `Affine`.
     """
 
     per_sample: Sequence[bool] | None

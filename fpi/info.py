@@ -1,4 +1,4 @@
-"""What a solve reports: :class:`SolveInfo`, and how it fails: :class:`FixedPointError`, :class:`ConvergenceWarning`."""
+"""What a solve reports: `SolveInfo`, and how it fails: `FixedPointError`, `ConvergenceWarning`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OnFailure = Literal["warn", "raise", "ignore"]
 
 
 class FixedPointError(RuntimeError):
-    """A solve produced non-finite values, or did not converge under ``on_failure="raise"``."""
+    """A solve produced non-finite values, or did not converge under `on_failure="raise"`."""
 
 
 class ConvergenceWarning(UserWarning):
@@ -32,9 +32,9 @@ class SolveInfo:
         evaluations: how often the map was evaluated (a backward solve: products with its transposed Jacobian).
         sample_evaluations: the same counted in samples: converged samples that have left the batch cost nothing.
         trace: the residuals (batch,) at every check, if the solver was asked for them.
-        backward: the same for the adjoint solve, filled in when ``backward()`` has run.
-        cotangent: the structure of the state: c of (4.10), filled in when ``backward()`` has run; hand it to the next
-            solve as ``c0`` for a warm start.
+        backward: the same for the adjoint solve, filled in when `backward()` has run.
+        cotangent: the structure of the state: c of (4.10), filled in when `backward()` has run; hand it to the next
+            solve as `c0` for a warm start.
     """
 
     iterations: Tensor
@@ -59,7 +59,7 @@ def announce(info: SolveInfo, on_failure: OnFailure, solver: str) -> None:
     """Apply the failure policy to a finished solve.
 
     Raises:
-        FixedPointError: samples are not converged and the policy is ``"raise"``.
+        FixedPointError: samples are not converged and the policy is `"raise"`.
     """
     if on_failure == "ignore" or bool(info.converged.all()):
         return

@@ -1,4 +1,4 @@
-"""Fixed points as network layers: :class:`FPILayer`, and the thesis' two cases :class:`FPI_NN` and :class:`FPI_GD`."""
+"""Fixed points as network layers: `FPILayer`, and the thesis' two cases `FPI_NN` and `FPI_GD`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class FPILayer(nn.Module):
     """x̂ = F(x0, z; θ), the fixed point of a module g(x, z) (eq. 4.3).
 
     Args:
-        g: a module called as ``g(x, z)`` that returns the shape of x.  If it has a method ``inject(z)``, that is
+        g: a module called as `g(x, z)` that returns the shape of x.  If it has a method `inject(z)`, that is
             evaluated once per solve and its result takes z's place: what depends on z alone is not repeated.
-        state_shape: shape of x without the batch; ``None`` takes ``g.state_shape_for(z)`` if g has it, else z's shape.
-        solver: forward solver, default ``Picard()``.
-        adjoint: default ``BackwardFPI()``.
+        state_shape: shape of x without the batch; `None` takes `g.state_shape_for(z)` if g has it, else z's shape.
+        solver: forward solver, default `Picard()`.
+        adjoint: default `BackwardFPI()`.
 
     Attributes:
-        info: :class:`fpi.SolveInfo` of the latest solve (its ``backward`` is filled in by the backward pass).
+        info: `fpi.SolveInfo` of the latest solve (its `backward` is filled in by the backward pass).
     """
 
     info: SolveInfo | None
@@ -53,7 +53,7 @@ class FPILayer(nn.Module):
         Args:
             z: a tensor or pytree; tensors whose first dimension is the batch hold one entry a sample.
             x0: the initial point, default zeros, as in all of the thesis' experiments.
-            c0: where the backward solve starts, default ∇L; ``info.cotangent`` of an earlier solve is a warm start.
+            c0: where the backward solve starts, default ∇L; `info.cotangent` of an earlier solve is a warm start.
         """
         if x0 is None:
             x0 = self.initial_state(z)
@@ -86,10 +86,10 @@ class FPI_NN(FPILayer):
     """FPI_NN (thesis 4.5.1): g is a network on the concatenation [x, z] (eq. 5.5).
 
     Args:
-        net: an ``nn.Sequential`` whose first layer, ``Linear`` or ``Conv2d``, takes [x, z] along dimension 1.  That
+        net: an `nn.Sequential` whose first layer, `Linear` or `Conv2d`, takes [x, z] along dimension 1.  That
             layer is split into a map of x and a map of z, which is evaluated once per solve; parameters, their
             names and the outputs are those of the network on the concatenation.
-        state_shape, solver, adjoint: as for :class:`FPILayer`; the state's shape is inferred from the first layer.
+        state_shape, solver, adjoint: as for `FPILayer`; the state's shape is inferred from the first layer.
     """
 
     def __init__(self, net: nn.Sequential, **options: Any) -> None:
@@ -142,11 +142,11 @@ class FPI_GD(FPILayer):
     """FPI_GD (thesis 4.5.2): g is a gradient step on an energy, x − γ ∇f(x, z; θ) (eq. 4.25).
 
     Args:
-        energy: a module called as ``energy(x, z)`` that returns one energy per sample, shape (batch,).  It may offer
-            ``inject(z)`` (see :class:`FPILayer`), ``gradient(x, injected)``, the closed form of ∂f/∂x made of
-            differentiable operations, and ``value_and_gradient(x, injected)``; what is missing is left to autograd.
+        energy: a module called as `energy(x, z)` that returns one energy per sample, shape (batch,).  It may offer
+            `inject(z)` (see `FPILayer`), `gradient(x, injected)`, the closed form of ∂f/∂x made of
+            differentiable operations, and `value_and_gradient(x, injected)`; what is missing is left to autograd.
         step_size: γ.
-        state_shape, solver, adjoint: as for :class:`FPILayer`.  ``solver=LBFGS()`` uses the energy itself.
+        state_shape, solver, adjoint: as for `FPILayer`.  `solver=LBFGS()` uses the energy itself.
     """
 
     def __init__(self, energy: nn.Module, *, step_size: float, **options: Any) -> None:

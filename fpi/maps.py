@@ -24,9 +24,9 @@ _LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyD
 
 
 class Map(FlatMap):
-    """x ↦ g(x, *args; θ) over flat tensors: ``leaves`` holds the tensors of ``args``, then the parameters θ.
+    """x ↦ g(x, *args; θ) over flat tensors: `leaves` holds the tensors of `args`, then the parameters θ.
 
-    With ``per_sample``, tensors of ``args`` whose first dimension has the size of the batch carry one entry a sample.
+    With `per_sample`, tensors of `args` whose first dimension has the size of the batch carry one entry a sample.
     """
 
     def __init__(self, g: Callable[..., Any], x0: Any, args: tuple[Any, ...], per_sample: bool = False) -> None:
@@ -102,7 +102,7 @@ class Map(FlatMap):
         return [False] * (len(leaves) - parameters) + [self._holds(leaves)] * parameters
 
     def bind(self, leaves: Leaves) -> Step:
-        """See :meth:`FlatMap.bind`; the first evaluation is checked.
+        """See `FlatMap.bind`; the first evaluation is checked.
 
         Raises:
             ValueError: (in that evaluation) g changes its state in place, or returns another shape, dtype or device.
@@ -130,7 +130,7 @@ class Map(FlatMap):
         return lambda rows: self.bind(take_marked(leaves, marks, rows))
 
     def _objective(self, leaves: Leaves) -> Objective | None:
-        """The energy whose critical points are the fixed points, if g has one (:class:`fpi.FPI_GD`)."""
+        """The energy whose critical points are the fixed points, if g has one (`fpi.FPI_GD`)."""
         energy = getattr(self.g, "objective", None)
         if energy is None:
             return None

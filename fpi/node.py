@@ -1,4 +1,4 @@
-"""The autograd node behind :func:`fpi.fixed_point`."""
+"""The autograd node behind `fpi.fixed_point`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Call:
     Attributes:
         states: how many tensors make the state.
         c0: where the backward solve starts.
-        structure: the state's tree, in which ``info.cotangent`` is given.
+        structure: the state's tree, in which `info.cotangent` is given.
     """
 
     map: FlatMap
@@ -47,7 +47,7 @@ def solve_node(call: Call, x0: Leaves, leaves: Leaves) -> tuple[State, SolveInfo
 
 
 class FixedPointNode(torch.autograd.Function):
-    """Inputs: a :class:`Call`, the initial state (no gradient), the leaves of the map. Outputs: the fixed point."""
+    """Inputs: a `Call`, the initial state (no gradient), the leaves of the map. Outputs: the fixed point."""
 
     @staticmethod
     def forward(call: Call, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -87,7 +87,7 @@ class FixedPointNode(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor, ...]:
-        """The derivative of x̂ along tangents of the leaves: the fixed point of a :class:`TangentMap`."""
+        """The derivative of x̂ along tangents of the leaves: the fixed point of a `TangentMap`."""
         call: Call = ctx.call
         x, leaves = ctx.saved_tensors[: call.states], ctx.saved_tensors[call.states :]
         of_leaves = tangents[1 + call.states :]

@@ -14,14 +14,14 @@ def partial(r: Callable[..., Tensor], *s: Any) -> Any:
     """P(s; r) = ∂r(s)/∂s: the *partial* derivatives of a scalar function (eq. 4.14).
 
     Every argument counts as independent of the others, even where the graph says that one was computed from another;
-    the result is attached to the graph, so that it can be differentiated again, by :func:`partial` or by autograd.
+    the result is attached to the graph, so that it can be differentiated again, by `partial` or by autograd.
 
     Args:
-        r: a function of ``s`` with a scalar (one-element) result.
+        r: a function of `s` with a scalar (one-element) result.
         s: tensors or pytrees of tensors.
 
     Returns:
-        The derivative with the structure of ``s[0]``, or a tuple of them if there are several arguments.
+        The derivative with the structure of `s[0]`, or a tuple of them if there are several arguments.
 
     Raises:
         ValueError: r is not scalar-valued.
@@ -35,7 +35,7 @@ def partial(r: Callable[..., Tensor], *s: Any) -> Any:
 
 
 def inner(v: Any, u: Callable[..., Any]) -> Callable[..., Tensor]:
-    """H(v; u): the function s ↦ Σ_i ⟨v_i, u_i(s)⟩ (eq. 4.15); ``h = inner(c, g)`` is (4.11).
+    """H(v; u): the function s ↦ Σ_i ⟨v_i, u_i(s)⟩ (eq. 4.15); `h = inner(c, g)` is (4.11).
 
     Args:
         v: a tensor or pytree of tensors with the structure of u's result.

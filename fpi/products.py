@@ -105,7 +105,7 @@ class Differentiable:
     def push(self, u: State, leaf_tangents: Leaves = ()) -> State:
         """(∂g/∂x) u + Σ (∂g/∂leaf) u_leaf, as the derivative of the transposed products, which are linear in w.
 
-        ``leaf_tangents`` has one tensor for every leaf that ``needs`` marks, or is empty: those terms are left out.
+        `leaf_tangents` has one tensor for every leaf that `needs` marks, or is empty: those terms are left out.
         """
         wanted = self._wanted(self.all_leaves) if leaf_tangents else []
         of = self._of_all if wanted else self._of_state

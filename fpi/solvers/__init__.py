@@ -1,4 +1,4 @@
-"""Solvers: frozen option objects with one method, ``solve(step, x0) -> (x, SolveInfo)``."""
+"""Solvers: frozen option objects with one method, `solve(step, x0) -> (x, SolveInfo)`."""
 
 from fpi.solvers.anderson import Anderson
 from fpi.solvers.base import Solver

@@ -20,8 +20,8 @@ class Anderson(Solver):
         memory: how many past differences are mixed.
         mixing: β of the method; 1 uses g(x_n) fully.
         ridge: Tikhonov term *relative to the diagonal* of the Gram matrix, hence independent of the state's scale;
-            ``None`` takes 1e-10 in float64 and 1e-6 otherwise.
-        growth: a sample whose residual ‖g(x) − x‖ exceeds ``growth`` times its best so far takes a plain step and
+            `None` takes 1e-10 in float64 and 1e-6 otherwise.
+        growth: a sample whose residual ‖g(x) − x‖ exceeds `growth` times its best so far takes a plain step and
             forgets its history (the safeguard for maps on which extrapolation misleads).
     """
 

@@ -28,15 +28,15 @@ class Solver:
     """Options common to all solvers.
 
     Args:
-        criterion: :class:`fpi.Relative` (eq. 5.4) or :class:`fpi.Absolute` (eq. 5.6), per sample or per batch.
+        criterion: `fpi.Relative` (eq. 5.4) or `fpi.Absolute` (eq. 5.6), per sample or per batch.
         max_iter: cap on the iterations.
         check_every: evaluate the criterion every so many iterations (each check reads a number from the device).
-        on_failure: what to do when a sample has not converged at the cap: ``"warn"``, ``"raise"`` or ``"ignore"``.
-            Non-finite values raise :class:`fpi.FixedPointError` unless the policy is ``"ignore"``.
+        on_failure: what to do when a sample has not converged at the cap: `"warn"`, `"raise"` or `"ignore"`.
+            Non-finite values raise `fpi.FixedPointError` unless the policy is `"ignore"`.
         compact: converged samples leave the working batch, so that one hard sample does not make all of them pay.
-            It applies where the map says which of its tensors carry the batch (:class:`fpi.FPILayer` does) and
+            It applies where the map says which of its tensors carry the batch (`fpi.FPILayer` does) and
             wherever the criterion is per sample.
-        trace: keep the residuals of every check in :attr:`fpi.SolveInfo.trace`.
+        trace: keep the residuals of every check in `fpi.SolveInfo.trace`.
     """
 
     criterion: Criterion = field(default_factory=Relative)
@@ -59,12 +59,12 @@ class Solver:
         raise NotImplementedError  # pragma: no cover - every public solver defines it
 
     def solve(self, step: Step, x0: State) -> tuple[State, SolveInfo]:
-        """Iterate ``step`` from ``x0``; returns the last g(x_n) of every sample and the diagnostics.
+        """Iterate `step` from `x0`; returns the last g(x_n) of every sample and the diagnostics.
 
         A sample that has converged is frozen: its value is the one it would have if it were solved alone.
 
         Raises:
-            FixedPointError: non-finite values, or no convergence under ``on_failure="raise"``.
+            FixedPointError: non-finite values, or no convergence under `on_failure="raise"`.
         """
         x, rule, watch = x0, self._begin(x0), Watch(self, step, x0)
         for n in range(1, self.max_iter + 1):

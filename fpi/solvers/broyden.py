@@ -21,9 +21,9 @@ class Broyden(Solver):
     term is dropped before the newest one is computed, which keeps that equation.
 
     Args:
-        memory: terms kept.  Far fewer evaluations than Picard on slow or expanding maps, at ``4 · memory`` products of
+        memory: terms kept.  Far fewer evaluations than Picard on slow or expanding maps, at `4 · memory` products of
             the state's size an iteration.
-        growth: safeguard, as for :class:`fpi.Anderson`.
+        growth: safeguard, as for `fpi.Anderson`.
     """
 
     memory: int = 20

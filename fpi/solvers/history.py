@@ -12,7 +12,7 @@ from fpi.solvers.step import State
 class History(Rule):
     """An accelerated rule on flat states x (batch, features) with residuals f = g(x) − x.
 
-    The safeguard: a sample whose residual exceeds ``growth`` times its best so far, or for which the method proposes
+    The safeguard: a sample whose residual exceeds `growth` times its best so far, or for which the method proposes
     something that is not finite, takes a plain step and forgets its history.
     """
 
@@ -75,7 +75,7 @@ class History(Rule):
 
 
 def put(window: Tensor, value: Tensor, slot: int) -> Tensor:
-    """The window with ``value`` in a slot: in place, except where the solve itself is recorded (``Unrolled``)."""
+    """The window with `value` in a slot: in place, except where the solve itself is recorded (`Unrolled`)."""
     if value.requires_grad or window.requires_grad:
         return torch.select_scatter(window, value, 1, slot)
     window[:, slot] = value

@@ -34,7 +34,7 @@ class LBFGS(Solver):
         armijo: fraction of the predicted decrease that a step must achieve.
 
     Raises:
-        ValueError: the map offers no energy (use it with :class:`fpi.FPI_GD`, one tensor as state).
+        ValueError: the map offers no energy (use it with `fpi.FPI_GD`, one tensor as state).
     """
 
     memory: int = 10
@@ -96,7 +96,7 @@ def _same(x: Tensor, gradient: Tensor, evaluate: Evaluate, step: Step, rows: Ten
 
 
 def _precondition(gradient: Tensor, pairs: list[Pair], reach: Tensor) -> Tensor:
-    """The two-loop recursion: an approximation of (∇²f)⁻¹ ∇f per sample; ``reach`` · ∇f where nothing is known."""
+    """The two-loop recursion: an approximation of (∇²f)⁻¹ ∇f per sample; `reach` · ∇f where nothing is known."""
     q, alphas = gradient, []
     for moved, bent, inverse in reversed(pairs):
         alpha = inverse * (moved * q).sum(1, keepdim=True)

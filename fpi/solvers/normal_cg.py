@@ -20,7 +20,7 @@ class ConjugateGradient(Solver):
 
     It needs no contraction, only that I − M is regular, and two products an iteration: one with M, one with Mᵀ.
     It works on steps that are affine, which a backward solve (4.10) is and a forward solve in general is not; use it
-    through :class:`fpi.NormalCG`.
+    through `fpi.NormalCG`.
 
     Raises:
         ValueError: the step is not affine.

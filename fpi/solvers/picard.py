@@ -12,7 +12,7 @@ from fpi.solvers.step import State
 
 @dataclass(frozen=True, kw_only=True)
 class Picard(Solver):
-    """x_{n+1} = (1 − damping) · x_n + damping · g(x_n); ``damping=1`` is the thesis' iteration (4.1).
+    """x_{n+1} = (1 − damping) · x_n + damping · g(x_n); `damping=1` is the thesis' iteration (4.1).
 
     Damping below 1 keeps the fixed points and tames a Jacobian with large *negative* eigenvalues (a 2-cycle).
     The criterion is always measured on g(x_n) − x_n.

@@ -30,7 +30,7 @@ class Step:
 
     Attributes:
         apply: the iteration on the whole working batch.
-        rows: the same iteration for some of the samples only, given their indices; ``None`` if it cannot be had.
+        rows: the same iteration for some of the samples only, given their indices; `None` if it cannot be had.
         objective: x ↦ (energy per sample, its gradient x − g(x)), if the map descends an energy.
         affine: the step's matrix, if it has one.
     """

@@ -55,7 +55,7 @@ class Watch:
         self.sample_evaluations += self.working
 
     def change(self, gx: State, x: State) -> State:
-        """g(x) − x, for :meth:`check` only: the next call overwrites it (a fresh tensor costs more than the sum)."""
+        """g(x) − x, for `check` only: the next call overwrites it (a fresh tensor costs more than the sum)."""
         if self.scratch is None or any(a.shape != b.shape for a, b in zip(self.scratch, x, strict=True)):
             self.scratch = [torch.empty_like(leaf) for leaf in x]
         return [torch.sub(a.detach(), b.detach(), out=c) for a, b, c in zip(gx, x, self.scratch, strict=True)]
@@ -64,7 +64,7 @@ class Watch:
         """Apply the criterion at iteration n to the change g(x) − x; True when every sample has met it.
 
         Raises:
-            FixedPointError: a residual is not finite, unless the policy is ``"ignore"``.
+            FixedPointError: a residual is not finite, unless the policy is `"ignore"`.
         """
         tol, self.fresh = self.tol, None
         residual = self.solver.criterion.residual(change, x)
@@ -113,11 +113,11 @@ class Watch:
     def settle(self, new: State, same: Callable[[Step, Tensor], bool]) -> Tensor | None:
         """Freeze what converged at this check; once half of the working batch is frozen, the others go on without it.
 
-        ``same(step, rows)`` must say whether the step for these rows gives what the whole step gave for them: it is
+        `same(step, rows)` must say whether the step for these rows gives what the whole step gave for them: it is
         asked once a solve, because a map that mixes samples must not be cut into pieces.
 
         Returns:
-            The rows of ``new`` that go on as the working batch, or ``None`` if it stays as it is.
+            The rows of `new` that go on as the working batch, or `None` if it stays as it is.
         """
         if self.fresh is None:
             return None
@@ -204,5 +204,5 @@ def _try(same: Callable[[Step, Tensor], bool], step: Step, rows: Tensor) -> bool
 
 
 def select(mask: Tensor, a: Sequence[Tensor], b: Sequence[Tensor]) -> State:
-    """Rows of ``a`` where ``mask``, else of ``b`` (``where``, so that a nan in the other never leaks in)."""
+    """Rows of `a` where `mask`, else of `b` (`where`, so that a nan in the other never leaks in)."""
     return [torch.where(mask.reshape(-1, *[1] * (u.dim() - 1)), u, v) for u, v in zip(a, b, strict=True)]
