@@ -16,7 +16,7 @@ from fpi.contraction.path import chain, chain_norm, state_width
 
 
 def spectral_budget_(
-    net: nn.Module, factor: float, *, state_features: int | None = None, slack: float = 1.05
+    net: nn.Module, factor: float, *, state_features: int | None = None, slack: float = 1.1
 ) -> SpectralBudget:
     """Parametrise a network, in place, so that ‖∂g/∂x‖ ≤ ``factor`` for every x and every parameter value.
 

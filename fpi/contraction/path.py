@@ -109,7 +109,7 @@ def chain_norm(modules: tuple[nn.Module, ...], first_weight: Tensor, slack: floa
 def lipschitz_bound(layer: nn.Module, state_features: int | None = None) -> float:
     """An upper bound of ‖∂g/∂x‖ valid at every x: the product of the layers' norms along the path of x.
 
-    ``Linear`` counts with its exact norm, a convolution with :func:`fpi.contraction.operator_norm` (5 % slack).
+    ``Linear`` counts with its exact norm, a convolution with :func:`fpi.contraction.operator_norm` (within 10 % of it).
 
     Args:
         layer: an FPI_NN, a ``Sequential`` g(x), or a single layer, made of ``Linear``, ``Conv1d``/``2d``/``3d`` (zero

@@ -82,7 +82,7 @@ def test_conv_bound_holds_at_any_size_and_is_attained_by_large_images(
         if min(image) < kernel_reach(layer):
             continue
         true = true_norm(layer, (channels[0], *image))
-        bound = contraction.operator_norm(layer).item()
+        bound = contraction.operator_norm(layer, slack=1.05).item()
         assert bound >= true * (1 - 1e-9)
         if image == (32, 31):
             assert bound <= 1.15 * true  # 1.05 of slack, the rest is what the image's border loses
@@ -102,7 +102,7 @@ def test_conv_bound_meets_the_largest_singular_value_of_circular_convolutions() 
     image = (3, 24, 24)
     matrix = torch.func.jacrev(lambda x: layer(x[None])[0])(torch.zeros(image, dtype=torch.float64))
     exact = torch.linalg.matrix_norm(matrix.reshape(3 * 24 * 24, -1), 2)
-    assert exact <= contraction.operator_norm(layer) <= 1.06 * exact
+    assert exact <= contraction.operator_norm(layer, slack=1.05) <= 1.06 * exact
 
 
 @pytest.mark.parametrize("slack", [1.02, 1.5])
