@@ -17,6 +17,7 @@ from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
 from torch.utils import _pytree as pytree
 
 from fpi.adjoints import Adjoint, BackwardFPI, Unrolled
+from fpi.contraction import hold
 from fpi.info import SolveInfo
 from fpi.maps import Map
 from fpi.node import Call, solve_node
@@ -49,6 +50,7 @@ def fixed_point(
 ) -> tuple[X, SolveInfo]: ...
 
 
+@hold()
 def fixed_point(
     g: Callable[..., Any],
     x0: Any,

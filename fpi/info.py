@@ -65,7 +65,7 @@ def announce(info: SolveInfo, on_failure: OnFailure, solver: str) -> None:
         return
     message = (
         f"{solver}: {info}. The map may not contract: raise max_iter, lower the step size, damp or accelerate "
-        "the iteration, or limit the map's Lipschitz constant (fpi.contraction)."
+        "the iteration, or limit the map's Lipschitz constant (fpi/CONTRACTION.md)."
     )
     if on_failure == "raise":
         raise FixedPointError(message)
@@ -76,6 +76,6 @@ def non_finite(solver: str, iteration: int, residual: float) -> FixedPointError:
     """The error for a solve whose residual is no longer a finite number."""
     return FixedPointError(
         f"{solver}: the residual became {residual} at iteration {iteration}: the iteration diverges or g returned "
-        "nan/inf. Limit the map's Lipschitz constant (fpi.contraction), lower the step size or the learning rate, "
-        "or initialise with smaller weights."
+        "nan/inf. Limit the map's Lipschitz constant (fpi/CONTRACTION.md says how), damp the iteration, or lower the "
+        "step size of FPI_GD; smaller initial weights or learning rates only delay it."
     )

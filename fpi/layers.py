@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from fpi.adjoints import Adjoint, BackwardFPI
+from fpi.contraction import hold
 from fpi.fixed_point import fixed_point
 from fpi.info import SolveInfo
 from fpi.solvers import Picard, Solver
@@ -47,6 +48,7 @@ class FPILayer(nn.Module):
         self.adjoint = BackwardFPI() if adjoint is None else adjoint
         self.info = None
 
+    @hold()
     def forward(self, z: Any, x0: Any = None, c0: Any = None) -> Any:
         """The fixed point for input z.
 

@@ -2,14 +2,14 @@
 
 Theorem 2 of the thesis: ‖∂g/∂x‖ ≤ k < 1 makes g a contraction, so that the forward and the backward layer converge.
 
-* How far is it: :func:`spectral_radius` and :func:`jacobian_norm` (at a point), :func:`lipschitz_bound` (certified,
-  everywhere), :func:`operator_norm` (one layer).
-* Always: :func:`spectral_budget_` (a parametrisation: at every parameter value).
-* After each optimiser step: :func:`limit_lipschitz_` (a projection).
-* In the loss: :func:`jacobian_penalty`.
-* At the start: :func:`scale_parameters_` (small initial weights).
+* How far is it: `spectral_radius` and `jacobian_norm` (at a point), `lipschitz_bound` (certified,
+  everywhere), `operator_norm` (one layer).
+* Always: `spectral_budget_` (a parametrisation: at every parameter value).
+* After each optimiser step: `limit_lipschitz_` (a projection).
+* In the loss: `jacobian_penalty`.
+* At the start: `scale_parameters_` (small initial weights).
 
-``fpi/CONTRACTION.md`` says when each is worth its price.
+`fpi/CONTRACTION.md` says when each is worth its price.
 """
 
 from fpi.contraction.budget import SpectralBudget, hold, spectral_budget_

@@ -18,29 +18,29 @@ from fpi.contraction.path import chain, chain_norm, state_width
 def spectral_budget_(
     net: nn.Module, factor: float, *, state_features: int | None = None, slack: float = 1.1
 ) -> SpectralBudget:
-    """Parametrise a network, in place, so that ‖∂g/∂x‖ ≤ ``factor`` for every x and every parameter value.
+    """Parametrise a network, in place, so that ‖∂g/∂x‖ ≤ `factor` for every x and every parameter value.
 
     The x-columns (channels) of the first layer become W_x · min(1, factor / b), b the product of the norms' certified
-    bounds (:func:`fpi.contraction.operator_norm`) and of the activations' slopes along the path of x.  All other
+    bounds (`fpi.contraction.operator_norm`) and of the activations' slopes along the path of x.  All other
     weights, z's columns and the biases are free.  Nothing less restrictive bounds the product: every network within
     the budget is left as it is, while a budget split over the layers would exclude those whose norms are uneven.
     Gradients pass through b as well, so that they are those of the function that is computed.
 
     Args:
-        net: an FPI_NN, a ``Sequential`` g(x), or a single ``Linear`` or convolution.
+        net: an FPI_NN, a `Sequential` g(x), or a single `Linear` or convolution.
         factor: the bound, in (0, 1) for a contraction; larger values merely limit the constant.
         state_features: features (channels) of x among the first layer's inputs; default: the last layer's outputs
             for an FPI_NN, all inputs otherwise.
         slack: how much each layer's bound may exceed its norm; nearer to 1 is tighter and dearer.
 
     Returns:
-        The parametrisation.  ``parametrize.remove_parametrizations(first_layer, "weight")`` makes the present weight
-        a plain parameter again.  In a ``state_dict`` the weight is called ``parametrizations.weight.original``: load
+        The parametrisation.  `parametrize.remove_parametrizations(first_layer, "weight")` makes the present weight
+        a plain parameter again.  In a `state_dict` the weight is called `parametrizations.weight.original`: load
         an unconstrained network's weights before giving it a budget.
 
     Raises:
         TypeError: a layer on the path whose norm is not known.
-        ValueError: a ``factor`` that is not positive, a weight that has a budget already.
+        ValueError: a `factor` that is not positive, a weight that has a budget already.
     """
     if not 0 < factor < float("inf"):
         raise ValueError(f"factor must be a number > 0 (below 1 for a contraction), got {factor!r}")
@@ -59,7 +59,7 @@ def spectral_budget_(
 
 
 class SpectralBudget(nn.Module):
-    """The parametrisation of :func:`spectral_budget_`; ``factor`` may be changed at any time.
+    """The parametrisation of `spectral_budget_`; `factor` may be changed at any time.
 
     Its reference to the other layers is not a registration: their parameters keep their one name.
     """
@@ -115,7 +115,7 @@ def hold() -> Iterator[None]:
     """Compute limited weights once inside this block: for one solve, in which the parameters do not change.
 
     The cache is this thread's and this block's, and serves only the very tensors it was computed from: parameters
-    that are substituted inside the block (``functional_call``, ``vmap``) are limited anew, gradients stay exact.
+    that are substituted inside the block (`functional_call`, `vmap`) are limited anew, gradients stay exact.
     Changing a parameter *in place* inside the block is not noticed.  Blocks nest; the outermost one counts.
     """
     if _HELD.get() is not None:

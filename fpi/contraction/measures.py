@@ -15,7 +15,7 @@ def spectral_radius(g: Callable[..., Tensor], x: Tensor, *args: Any, iterations:
     Below 1 the iteration converges near x̂, forward and backward; how fast, its logarithm says.
 
     Args:
-        g: the map, called as ``g(x, *args)``.
+        g: the map, called as `g(x, *args)`.
         x: (batch, ...) the point, usually x̂.
         iterations: products with the transposed Jacobian; the geometric mean of the last half's growth is returned,
             which is also right for a pair of complex or of opposite eigenvalues.
@@ -42,7 +42,7 @@ def jacobian_norm(g: Callable[..., Tensor], x: Tensor, *args: Any, iterations: i
     a radius below 1 with a norm above it converges after a transient growth.
 
     Args:
-        g, x: as for :func:`spectral_radius`.
+        g, x: as for `spectral_radius`.
         iterations: pairs of products with the Jacobian and its transpose.
 
     Returns:

@@ -12,7 +12,7 @@ Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 def gram_norm(matrix: Tensor, slack: float = 1.02) -> Tensor:
-    """An upper bound of the spectral norm within a factor ``slack`` of it (Delattre et al. 2023, algorithm 1).
+    """An upper bound of the spectral norm within a factor `slack` of it (Delattre et al. 2023, algorithm 1).
 
     With G₀ = AAᴴ and G_{t+1} = G_tG_tᴴ, ‖A‖ = ‖G_t‖^p and ‖G_t‖ ≤ ‖G_t‖_F ≤ √r ‖G_t‖ for p = 2^−(t+1) and r the smaller
     dimension: the bound ‖G_t‖_F^p is too large by r^(p/2) at most, which settles the number of squarings.
@@ -59,11 +59,11 @@ def conv_norm(weight: Tensor, *, stride: Sequence[int] = (), groups: int = 1, sl
     within π/N of it, so sup σ₁² ≤ max_grid σ₁² / Π cos(π(k−1)/N) over the dimensions.
 
     Args:
-        weight: (out, in/groups, *kernel), as of ``Conv1d``, ``Conv2d`` or ``Conv3d``.  Dilation does not matter: it
+        weight: (out, in/groups, *kernel), as of `Conv1d`, `Conv2d` or `Conv3d`.  Dilation does not matter: it
             only re-indexes ω (with a stride, hand in the kernel with its zeros).
         stride: per dimension; a strided convolution is one of stride 1 on the image's polyphase components.
         groups: blocks of a block-diagonal operator, whose norm is the largest block's.
-        slack: a factor > 1 on sup σ₁; half of it, on a log scale, goes to the grid and half to :func:`gram_norm`.
+        slack: a factor > 1 on sup σ₁; half of it, on a log scale, goes to the grid and half to `gram_norm`.
 
     Returns:
         () the bound; derivatives flow through the frequency that attains it.  A large image attains sup σ₁.
@@ -99,7 +99,7 @@ def _waves(sizes: Sequence[int], grid: Sequence[int], like: Tensor) -> Tensor:
 
 
 def _grid(sizes: Sequence[int], slack: float) -> list[int]:
-    """Points per dimension, so that all dimensions' grids together cost at most a factor ``slack``."""
+    """Points per dimension, so that all dimensions' grids together cost at most a factor `slack`."""
     cosine = slack ** (-2 / sum(k > 1 for k in sizes)) if any(k > 1 for k in sizes) else 1.0
     return [1 if k == 1 else max(2 * k - 1, math.ceil(math.pi * (k - 1) / math.acos(cosine))) for k in sizes]
 
@@ -113,11 +113,11 @@ def _polyphase(kernel: Tensor, stride: Sequence[int]) -> Tensor:
 
 
 def operator_norm(layer: nn.Module, weight: Tensor | None = None, *, slack: float = 1.1) -> Tensor:
-    """A certified upper bound of ‖layer‖, the bias aside, within ``slack`` of the norm (for convolutions: of sup σ₁).
+    """A certified upper bound of ‖layer‖, the bias aside, within `slack` of the norm (for convolutions: of sup σ₁).
 
     Args:
-        layer: ``Linear``, or ``Conv1d``/``Conv2d``/``Conv3d`` with zero or circular padding.
-        weight: takes the place of ``layer.weight``; a part of it, say.
+        layer: `Linear`, or `Conv1d`/`Conv2d`/`Conv3d` with zero or circular padding.
+        weight: takes the place of `layer.weight`; a part of it, say.
         slack: a factor > 1.
 
     Raises:

@@ -56,7 +56,7 @@ def slope(module: nn.Module) -> float:
 
 
 def chain(net: nn.Module) -> list[nn.Module]:
-    """The modules that x passes in turn: of an FPI_NN, of (nested) ``Sequential``s, or the one layer itself.
+    """The modules that x passes in turn: of an FPI_NN, of (nested) `Sequential`s, or the one layer itself.
 
     Raises:
         TypeError: a module on the path whose Lipschitz constant is not known; no Linear or Conv at the path's start.
@@ -95,7 +95,7 @@ def state_width(net: nn.Module, modules: list[nn.Module], given: int | None) -> 
 
 
 def chain_norm(modules: tuple[nn.Module, ...], first_weight: Tensor, slack: float) -> Tensor:
-    """The product of norms and slopes, differentiable, with ``first_weight`` for the first layer's."""
+    """The product of norms and slopes, differentiable, with `first_weight` for the first layer's."""
     bound = operator_norm(modules[0], first_weight, slack=slack)
     for module in modules[1:]:
         if isinstance(module, nn.Linear | Conv):
@@ -109,10 +109,10 @@ def chain_norm(modules: tuple[nn.Module, ...], first_weight: Tensor, slack: floa
 def lipschitz_bound(layer: nn.Module, state_features: int | None = None) -> float:
     """An upper bound of ‖∂g/∂x‖ valid at every x: the product of the layers' norms along the path of x.
 
-    ``Linear`` counts with its exact norm, a convolution with :func:`fpi.contraction.operator_norm` (within 10 % of it).
+    `Linear` counts with its exact norm, a convolution with `fpi.contraction.operator_norm` (within 10 % of it).
 
     Args:
-        layer: an FPI_NN, a ``Sequential`` g(x), or a single layer, made of ``Linear``, ``Conv1d``/``2d``/``3d`` (zero
+        layer: an FPI_NN, a `Sequential` g(x), or a single layer, made of `Linear`, `Conv1d`/`2d`/`3d` (zero
             or circular padding) and elementwise functions.
         state_features: number of features (channels) of x among the first layer's inputs; default: the last layer's
             outputs for an FPI_NN, all inputs otherwise.
@@ -137,13 +137,13 @@ def lipschitz_bound(layer: nn.Module, state_features: int | None = None) -> floa
 
 @torch.no_grad()
 def limit_lipschitz_(layer: nn.Module, state_features: int | None, bound: float) -> float:
-    """Scale the first layer's x-columns down, in place, so that :func:`lipschitz_bound` is at most ``bound``.
+    """Scale the first layer's x-columns down, in place, so that `lipschitz_bound` is at most `bound`.
 
     Only the path of x is touched: the map of z keeps its full freedom.  Returns the bound before the projection.
 
     Raises:
-        TypeError: as for :func:`lipschitz_bound`.
-        ValueError: ``bound`` is not positive, or the first layer's weight is parametrised.
+        TypeError: as for `lipschitz_bound`.
+        ValueError: `bound` is not positive, or the first layer's weight is parametrised.
     """
     if not bound > 0:
         raise ValueError(f"bound must be > 0, got {bound!r}")
@@ -161,6 +161,6 @@ def limit_lipschitz_(layer: nn.Module, state_features: int | None, bound: float)
 
 @torch.no_grad()
 def scale_parameters_(module: nn.Module, factor: float) -> None:
-    """Multiply all parameters by ``factor``: the thesis' small initial weights (×0.1, ×0.01; section 4.4)."""
+    """Multiply all parameters by `factor`: the thesis' small initial weights (×0.1, ×0.01; section 4.4)."""
     for parameter in module.parameters():
         parameter.mul_(factor)

@@ -27,9 +27,9 @@ def jacobian_penalty(
         loss = criterion(x, y) + 1.0 * jacobian_penalty(layer.g, x, layer.g.inject(z)).mean()
 
     Args:
-        g: the map, called as ``g(x, *args)``; must be twice differentiable.
+        g: the map, called as `g(x, *args)`; must be twice differentiable.
         x_hat: (batch, ...) the layer's output.
-        args: g's other arguments; for an FPILayer whose g has ``inject``, that of z.
+        args: g's other arguments; for an FPILayer whose g has `inject`, that of z.
         samples: ε per sample, each one product with the transposed Jacobian.
         attached: also differentiate through x̂, which adds ∂x̂/∂θ to the gradient.  By default x̂ is a constant: the
             gradient then needs no backward solve, and so it still is right when that solve fails to converge, which is

@@ -105,8 +105,7 @@ def train(remedy: Remedy, seed: int, steps: int) -> Record:
     for _ in range(steps):
         chosen, start = torch.randint(TRAIN, (BATCH,)), time.perf_counter()
         try:
-            with contraction.hold():
-                x = layer(z[chosen])
+            x = layer(z[chosen])
             loss = F.binary_cross_entropy(x, y[chosen])
             objective = loss
             if remedy.penalty:
@@ -125,7 +124,7 @@ def train(remedy: Remedy, seed: int, steps: int) -> Record:
         optimiser.step()
         remedy.after_step(layer)
         record.seconds += time.perf_counter() - start
-    with torch.no_grad(), contraction.hold():
+    with torch.no_grad():
         record.test_loss = F.binary_cross_entropy(layer(z[TRAIN:]), y[TRAIN:]).item()
     return record
 
@@ -134,7 +133,7 @@ def observe(record: Record, layer: fpi.FPI_NN, z: Tensor, x: Tensor, loss: float
     """What SolveInfo says, and the spectral radius at the batch's worst sample."""
     info = layer.info
     assert info is not None and info.backward is not None
-    with torch.no_grad(), contraction.hold():
+    with torch.no_grad():
         radius = contraction.spectral_radius(layer.g, x, layer.g.inject(z), iterations=20)  # type: ignore[operator]
     record.losses.append(loss)
     record.radii.append(radius.max().item())
