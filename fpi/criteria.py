@@ -13,6 +13,7 @@ Scope = Literal["sample", "batch"]
 
 _TINY = 1e-15  # keeps (5.4) defined at x_n = 0
 _HALF = (torch.float16, torch.bfloat16)
+_SUPPORTED = {torch.float64: 1e-24, torch.float32: 1e-12, torch.float16: 1e-5, torch.bfloat16: 1e-4}
 
 
 def norm(leaves: Sequence[Tensor], scope: Scope) -> Tensor:
@@ -38,7 +39,7 @@ class Relative:
 
     Args:
         tol: threshold on the *squared* relative change; 1e-12 is a relative change of 1e-6.  `None` takes what the
-            state's precision supports: 1e-24 in float64, 1e-12 in float32, 1e-5 in half precision.
+            precision of state and evaluation supports: 1e-24 in float64, 1e-12 in float32, 1e-5 in float16, 1e-4 in bfloat16.
         scope: `"sample"` judges every sample alone; `"batch"` takes the norms over the whole batch.
     """
 
@@ -52,7 +53,7 @@ class Relative:
         """The tolerance that applies to a state of this dtype."""
         if self.tol is not None:
             return self.tol
-        return 1e-24 if dtype == torch.float64 else 1e-5 if dtype in _HALF else 1e-12
+        return _SUPPORTED.get(dtype, 1e-12)
 
     def residual(self, change: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
         """β per sample, shape (batch,), or of the batch, shape (1,), for a change g(x) − x."""

@@ -20,7 +20,7 @@ class AdjointMap(FlatMap):
     affine = True
 
     def __init__(self, base: FlatMap, needs: Sequence[bool], states: int) -> None:
-        self.base, self.needs, self.states = base, needs, states
+        self.base, self.needs, self.states, self.precision = base, needs, states, base.precision
         inner = base.per_sample
         self.per_sample = None if inner is None else [True] * states + [*inner] + [True] * states
 
@@ -36,7 +36,9 @@ class AdjointMap(FlatMap):
         x, inner, v = self._split(leaves)
         if torch._C._are_functorch_transforms_active():
             linear = Differentiable(self.base, x, inner, self.needs)
-            return Step(lambda c: add(linear.x(c), list(v)), affine=Affine(linear.x, linear.push))
+            return Step(
+                lambda c: add(linear.x(c), list(v)), affine=Affine(linear.x, linear.push), precision=self.precision
+            )
         return Tape(self.base, x, inner, self.needs).adjoint_step(list(v))
 
 
@@ -49,7 +51,7 @@ class TangentMap(FlatMap):
     affine = True
 
     def __init__(self, base: FlatMap, needs: Sequence[bool], states: int) -> None:
-        self.base, self.needs, self.states = base, needs, states
+        self.base, self.needs, self.states, self.precision = base, needs, states, base.precision
         inner = base.per_sample
         if inner is None:
             self.per_sample = None
@@ -70,12 +72,15 @@ class TangentMap(FlatMap):
         linear = Differentiable(self.base, x, inner, self.needs)
         constant = linear.push([torch.zeros_like(leaf) for leaf in x], tangents)
         if torch._C._are_functorch_transforms_active():
-            return Step(lambda u: add(linear.push(u), constant), affine=Affine(linear.push, linear.x))
+            return Step(
+                lambda u: add(linear.push(u), constant), affine=Affine(linear.push, linear.x), precision=self.precision
+            )
         tape, marks = Tape(self.base, x, inner, self.needs), self.per_sample
         return Step(
             lambda u: add(tape.push(u), constant),
             None if marks is None else lambda rows: self.bind(take_marked(leaves, marks, rows)),
             affine=Affine(tape.push, tape.x),
+            precision=self.precision,
         )
 
 
@@ -85,7 +90,7 @@ class VmappedMap(FlatMap):
     def __init__(self, base: FlatMap, leaf_dims: Sequence[int | None]) -> None:
         self.base, self.leaf_dims = base, tuple(leaf_dims)
         self.per_sample = [dim is not None for dim in leaf_dims]
-        self.affine = base.affine
+        self.affine, self.precision = base.affine, base.precision
 
     def __call__(self, x: State, leaves: Leaves) -> State:
         mapped = torch.vmap(lambda x, leaves: self.base(x, leaves), in_dims=(0, list(self.leaf_dims)))
@@ -98,6 +103,7 @@ class VmappedMap(FlatMap):
             lambda x: self(x, leaves),
             lambda rows: self.bind(take_marked(leaves, marks, rows)),
             affine=self._affine(leaves) if self.base.affine else None,
+            precision=self.precision,
         )
 
     def _affine(self, leaves: Leaves) -> Affine:

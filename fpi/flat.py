@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from fpi.solvers.step import State, Step
@@ -18,10 +19,12 @@ class FlatMap:
         per_sample: says of every leaf whether its first dimension is the batch; `None` if that is not known, and
             then samples cannot be solved apart from their batch.
         affine: is x ↦ g(x) affine?  Then its steps offer `Affine`.
+        precision: as in `Step`.
     """
 
     per_sample: Sequence[bool] | None
     affine: bool = False
+    precision: torch.dtype | None = None
 
     def __call__(self, x: State, leaves: Leaves) -> State:
         """g as a differentiable function of its state and of every other tensor."""

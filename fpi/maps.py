@@ -50,6 +50,7 @@ class Map(FlatMap):
             self.lock = _LOCKS.setdefault(self.module, threading.RLock())
         device_type = self.x_leaves[0].device.type
         self.autocast = (device_type, torch.is_autocast_enabled(device_type), torch.get_autocast_dtype(device_type))
+        self.precision = self.autocast[2] if self.autocast[1] else None
 
     def _arguments(self, leaves: Leaves) -> tuple[Any, ...]:
         tensors = iter(leaves)
@@ -121,7 +122,7 @@ class Map(FlatMap):
             checked = True
             return out
 
-        return Step(apply, self._rows(leaves), self._objective(leaves))
+        return Step(apply, self._rows(leaves), self._objective(leaves), precision=self.precision)
 
     def _rows(self, leaves: Leaves) -> Callable[[Tensor], Step] | None:
         if self.per_sample is None:

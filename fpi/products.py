@@ -65,7 +65,9 @@ class Tape:
             return Tape(self.map, take(list(self.state), index), leaves, self.needs).adjoint_step(take(v, index))
 
         affine = Affine(self.x, self.push)
-        return Step(lambda c: add(self.x(c), v), None if marks is None else rows, affine=affine)
+        return Step(
+            lambda c: add(self.x(c), v), None if marks is None else rows, affine=affine, precision=self.map.precision
+        )
 
     def _products(self, inputs: Leaves, c: State, create_graph: bool = False) -> State:
         if not inputs or not self.attached:

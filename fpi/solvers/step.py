@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 State = list[Tensor]
@@ -33,12 +34,15 @@ class Step:
         rows: the same iteration for some of the samples only, given their indices; `None` if it cannot be had.
         objective: x ↦ (energy per sample, its gradient x − g(x)), if the map descends an energy.
         affine: the step's matrix, if it has one.
+        precision: the dtype in which g is evaluated where that is not the state's (autocast); a criterion without a
+            tolerance of its own asks for what it supports.
     """
 
     apply: Callable[[State], State]
     rows: Callable[[Tensor], Step] | None = None
     objective: Objective | None = None
     affine: Affine | None = None
+    precision: torch.dtype | None = None
 
     def __call__(self, x: State) -> State:
         return self.apply(x)

@@ -30,7 +30,7 @@ class Watch:
     def __init__(self, solver: Solver, step: Step, x: State) -> None:
         self.solver, self.step, self.name = solver, step, type(solver).__name__
         self.batch, self.like = x[0].shape[0], x[0]
-        self.tol = solver.criterion.threshold(self.like.dtype)
+        self.tol = solver.criterion.threshold(step.precision or self.like.dtype)
         self.n = self.gap = 0
         self.evaluations = self.sample_evaluations = 0
         self.working = self.batch  # samples in the working batch
