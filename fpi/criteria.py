@@ -39,7 +39,8 @@ class Relative:
 
     Args:
         tol: threshold on the *squared* relative change; 1e-12 is a relative change of 1e-6.  `None` takes what the
-            precision of state and evaluation supports: 1e-24 in float64, 1e-12 in float32, 1e-5 in float16, 1e-4 in bfloat16.
+            precision of state and evaluation supports: 1e-24 in float64, 1e-12 in float32, 1e-5 in float16 and 1e-4 in
+            bfloat16.
         scope: `"sample"` judges every sample alone; `"batch"` takes the norms over the whole batch.
     """
 

@@ -45,7 +45,11 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing")
     options = parser.parse_args()
     before = PAGE.read_text(encoding="utf-8")
-    after = renumber(before, PAGE.parent)
+    try:
+        after = renumber(before, PAGE.parent)
+    except AnchorError as error:
+        print(f"error: {PAGE.name}: {error}", file=sys.stderr)
+        return 1
     if not options.check:
         PAGE.write_text(after, encoding="utf-8")
     elif after != before:
