@@ -11,7 +11,7 @@ from torch import Tensor
 
 Scope = Literal["sample", "batch"]
 
-_TINY = 1e-30  # keeps (5.4) defined at x_n = 0
+_TINY = 1e-30  # bounds (5.4) by its reciprocal, x_n = 0 included, at every scale of the state
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -56,7 +56,8 @@ class Relative:
     def residual(self, new: Sequence[Tensor], old: Sequence[Tensor]) -> Tensor:
         """β per sample, shape (batch,), or of the batch, shape (1,)."""
         change = squared_norm([a - b for a, b in zip(new, old, strict=True)], self.scope)
-        return change.div_(squared_norm(old, self.scope).add_(_TINY))
+        size = squared_norm(old, self.scope).add_(change, alpha=_TINY).add_(torch.finfo(change.dtype).tiny)
+        return change.div_(size)
 
 
 @dataclass(frozen=True)
