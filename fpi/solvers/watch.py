@@ -120,10 +120,12 @@ class Watch:
         if 2 * going > self.working:
             return None
         rows = active.nonzero()[:, 0]
-        smaller = self.step.rows(rows)
-        if not self.trusted:
+        if self.trusted:
+            smaller = self.step.rows(rows)
+        else:
             self.sample_evaluations += going
-            if not _try(same, smaller, rows):
+            smaller = _try(same, self.step.rows, rows)
+            if smaller is None:
                 self.step = replace(self.step, rows=None)
                 warnings.warn(
                     "g gives other values for a part of the batch than for the whole: samples influence each other "
@@ -186,11 +188,12 @@ def agree(a: State, b: State) -> bool:
     return bool((error <= _AGREE**2 * squared_norm(b, "sample") + torch.finfo(error.dtype).tiny).all())
 
 
-def _try(same: Callable[[Step, Tensor], bool], step: Step, rows: Tensor) -> bool:
+def _try(same: Callable[[Step, Tensor], bool], cut: Callable[[Tensor], Step], rows: Tensor) -> Step | None:
     try:
-        return same(step, rows)
+        step = cut(rows)
+        return step if same(step, rows) else None
     except (RuntimeError, ValueError, IndexError):  # g holds tensors of the batch's size: it cannot be cut
-        return False
+        return None
 
 
 def select(mask: Tensor, a: Sequence[Tensor], b: Sequence[Tensor]) -> State:
