@@ -65,7 +65,7 @@ class Watch:
             residual = torch.where(self.frozen, self.residual, residual)
         self.before, self.residual = self.residual, residual
         if self.solver.trace:
-            self.trace.append(self._whole_residual().clone())
+            self.trace.append(self._whole_residual().detach().clone())
         if residual.numel() == 0:
             return True
         if residual.numel() == 1:
