@@ -177,11 +177,12 @@ class GradientStep(nn.Module):
         elif hasattr(self.energy, "gradient"):
             value, gradient = self.energy(x, z), self.energy.gradient(x, z)
         else:
+            attach = torch.is_grad_enabled()  # the solve itself is recorded (Unrolled)
             with torch.enable_grad():
-                leaf = x.detach().requires_grad_()
-                value = self._energy(leaf, z)
-                (gradient,) = torch.autograd.grad(value.sum(), leaf)
-            value = value.detach()
+                alias = x.view_as(x) if attach and x.requires_grad else x.detach().requires_grad_()
+                value = self._energy(alias, z)
+                (gradient,) = torch.autograd.grad(value.sum(), alias, create_graph=attach)
+            value = value if attach else value.detach()
         return self.step_size * value, self.step_size * gradient
 
     def _energy(self, x: Tensor, z: Any) -> Tensor:
