@@ -101,23 +101,19 @@ class Map(FlatMap):
         return [False] * (len(leaves) - parameters) + [self._holds(leaves)] * parameters
 
     def bind(self, leaves: Leaves) -> Step:
-        """See :meth:`FlatMap.bind`; the first evaluation is checked.
+        """See :meth:`FlatMap.bind`; every evaluation is checked.
 
         Raises:
-            ValueError: (in that evaluation) g changes its state in place, or returns another shape, dtype or device.
+            ValueError: (in an evaluation) g changes its state in place, or returns another shape, dtype or device.
         """
-        evaluate, checked = self._wrap(leaves), False
+        evaluate = self._wrap(leaves)
 
         def apply(x: State) -> State:
-            nonlocal checked
-            if checked:
-                return evaluate(x)
             before = [_version(leaf) for leaf in x]
             out = evaluate(x)
             self._check_output(out, x)
             if before != [_version(leaf) for leaf in x]:
                 raise ValueError("g changes its state x in place; return a new tensor: x * 2, not x.mul_(2)")
-            checked = True
             return out
 
         return Step(apply, self._rows(leaves), self._objective(leaves))
