@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.utils import _pytree as pytree
 
 from fpi.flat import FlatMap, Leaves, take_marked
@@ -155,16 +156,24 @@ class Map(FlatMap):
         Raises:
             ValueError: naming the remedy.
         """
-        if self.module is not None or not torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+        if self.module is not None or not torch.is_grad_enabled():
             return
         with torch.enable_grad():
             out = self._wrap([leaf.detach() for leaf in self.leaves])([leaf.detach() for leaf in self.x_leaves])
-        if any(leaf.requires_grad for leaf in out if isinstance(leaf, Tensor)):
+        if any(_is_tracked(leaf) for leaf in out if isinstance(leaf, Tensor)):
             raise ValueError(
                 "g uses tensors that require gradients but are not passed to it (a closure or a bound method), so they "
                 "would silently receive none. Pass them as arguments, fixed_point(g, x0, w, ...), "
                 "or give g as an nn.Module."
             )
+
+
+def _is_tracked(x: Tensor) -> bool:
+    """Does autograd, or a torch.func transform of any level, follow this tensor?"""
+    if x.requires_grad or (forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None):
+        return True
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(x)
+    return wrapped and _is_tracked(torch._C._functorch.get_unwrapped(x))
 
 
 def _version(x: Tensor) -> int:
