@@ -70,16 +70,21 @@ class Map(FlatMap):
     def _wrap(self, leaves: Leaves) -> Callable[[State], State]:
         args = self._arguments(leaves)
         parameters = None if self._holds(leaves) else self._parameters(leaves)
+        buffers: dict[str, Tensor] = {}
+        if self.module is not None and torch._C._are_functorch_transforms_active():
+            # a transform refuses updates of what it does not follow (running statistics): they go to copies
+            buffers = dict(self.module.named_buffers())
         kind, enabled, dtype = self.autocast
 
         def apply(x: State) -> State:
             state = x[0] if self.x_spec.is_leaf() else pytree.tree_unflatten(x, self.x_spec)
             with self.lock:
-                if parameters is None:
+                if parameters is None and not buffers:
                     out = self.g(state, *args)
                 else:
                     assert self.module is not None
-                    out = torch.func.functional_call(self.module, parameters, (state, *args))
+                    given = (parameters or {}) | {name: buffer.clone() for name, buffer in buffers.items()}
+                    out = torch.func.functional_call(self.module, given, (state, *args))
             out = [out] if self.x_spec.is_leaf() else pytree.tree_flatten(out)[0]
             if enabled:
                 out = [new.to(old.dtype) for new, old in zip(out, x, strict=True)]
