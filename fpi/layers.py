@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from fpi.adjoints import Adjoint, BackwardFPI
 from fpi.fixed_point import fixed_point
 from fpi.info import SolveInfo
+from fpi.maps import lock_of
 from fpi.solvers import Picard, Solver
 
 
@@ -58,7 +59,8 @@ class FPILayer(nn.Module):
         if x0 is None:
             x0 = self.initial_state(z)
         inject = getattr(self.g, "inject", None)
-        source = z if inject is None else inject(z)
+        with lock_of(self.g):
+            source = z if inject is None else inject(z)
         x, self.info = fixed_point(
             self.g,
             x0,

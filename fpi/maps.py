@@ -24,6 +24,11 @@ from fpi.solvers.step import Objective, State, Step
 _LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
 
 
+def lock_of(module: nn.Module) -> AbstractContextManager[Any]:
+    """What a thread must hold to call a module or to read its parameters."""
+    return _LOCKS.setdefault(module, threading.RLock())
+
+
 class Map(FlatMap):
     """x ↦ g(x, *args; θ) over flat tensors: ``leaves`` holds the tensors of ``args``, then the parameters θ.
 
@@ -38,7 +43,9 @@ class Map(FlatMap):
         self.is_tensor = [isinstance(leaf, Tensor) for leaf in arg_leaves]
         self.constants = [None if tensor else leaf for leaf, tensor in zip(arg_leaves, self.is_tensor, strict=True)]
         self.module = g if isinstance(g, nn.Module) else None
-        named = dict(self.module.named_parameters()) if self.module is not None else {}
+        self.lock: AbstractContextManager[Any] = nullcontext() if self.module is None else lock_of(self.module)
+        with self.lock:
+            named = dict(self.module.named_parameters()) if self.module is not None else {}
         self.names = list(named)
         self.leaves: list[Tensor] = [leaf for leaf in arg_leaves if isinstance(leaf, Tensor)] + list(named.values())
         batch, tensors = self.x_leaves[0].shape[0], len(self.leaves) - len(named)
@@ -46,9 +53,6 @@ class Map(FlatMap):
         if per_sample or tensors == 0:
             self.per_sample = [leaf.dim() > 0 and leaf.shape[0] == batch for leaf in self.leaves[:tensors]]
             self.per_sample += [False] * len(named)
-        self.lock: AbstractContextManager[Any] = nullcontext()
-        if self.module is not None:
-            self.lock = _LOCKS.setdefault(self.module, threading.RLock())
         device_type = self.x_leaves[0].device.type
         self.autocast = (device_type, torch.is_autocast_enabled(device_type), torch.get_autocast_dtype(device_type))
 
@@ -64,7 +68,8 @@ class Map(FlatMap):
         """Are these the very parameters the module has now?  Then it can be called without substituting them."""
         if self.module is None:
             return True
-        now = [parameter for _, parameter in self.module.named_parameters()]
+        with self.lock:
+            now = [parameter for _, parameter in self.module.named_parameters()]
         return all(a is b for a, b in zip(now, self._parameters(leaves).values(), strict=True))
 
     def _wrap(self, leaves: Leaves) -> Callable[[State], State]:
