@@ -11,7 +11,7 @@ from torch import Tensor
 
 Scope = Literal["sample", "batch"]
 
-_TINY = 1e-15  # keeps (5.4) defined at x_n = 0
+_TINY = 1e-15  # its inverse square bounds (5.4), x_n = 0 included, at every scale of the state
 _HALF = (torch.float16, torch.bfloat16)
 _SUPPORTED = {torch.float64: 1e-24, torch.float32: 1e-12, torch.float16: 1e-5, torch.bfloat16: 1e-4}
 
@@ -58,7 +58,9 @@ class Relative:
 
     def residual(self, change: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
         """β per sample, shape (batch,), or of the batch, shape (1,), for a change g(x) − x."""
-        return norm(change, self.scope).div_(norm(x, self.scope).clamp_min_(_TINY)).square_()
+        moved = norm(change, self.scope)
+        size = norm(x, self.scope).add_(moved, alpha=_TINY).add_(torch.finfo(moved.dtype).tiny)
+        return moved.div_(size).square_()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from fpi.adjoints import Adjoint, BackwardFPI
 from fpi.contraction import hold
 from fpi.fixed_point import fixed_point
 from fpi.info import SolveInfo
+from fpi.maps import lock_of
 from fpi.solvers import Picard, Solver
 
 
@@ -60,7 +61,8 @@ class FPILayer(nn.Module):
         if x0 is None:
             x0 = self.initial_state(z)
         inject = getattr(self.g, "inject", None)
-        source = z if inject is None else inject(z)
+        with lock_of(self.g):
+            source = z if inject is None else inject(z)
         x, self.info = fixed_point(
             self.g,
             x0,
@@ -179,11 +181,12 @@ class GradientStep(nn.Module):
         elif hasattr(self.energy, "gradient"):
             value, gradient = self.energy(x, z), self.energy.gradient(x, z)
         else:
+            attach = torch.is_grad_enabled()  # the solve itself is recorded (Unrolled)
             with torch.enable_grad():
-                leaf = x.detach().requires_grad_()
-                value = self._energy(leaf, z)
-                (gradient,) = torch.autograd.grad(value.sum(), leaf)
-            value = value.detach()
+                alias = x.view_as(x) if attach and x.requires_grad else x.detach().requires_grad_()
+                value = self._energy(alias, z)
+                (gradient,) = torch.autograd.grad(value.sum(), alias, create_graph=attach)
+            value = value if attach else value.detach()
         return self.step_size * value, self.step_size * gradient
 
     def _energy(self, x: Tensor, z: Any) -> Tensor:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.utils import _pytree as pytree
 
 from fpi.flat import FlatMap, Leaves, take_marked
@@ -21,6 +22,11 @@ from fpi.solvers.step import Objective, State, Step
 
 # functional_call puts other tensors into a module for the time of a call: no other thread may call it then
 _LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
+
+
+def lock_of(module: nn.Module) -> AbstractContextManager[Any]:
+    """What a thread must hold to call a module or to read its parameters."""
+    return _LOCKS.setdefault(module, threading.RLock())
 
 
 class Map(FlatMap):
@@ -37,7 +43,9 @@ class Map(FlatMap):
         self.is_tensor = [isinstance(leaf, Tensor) for leaf in arg_leaves]
         self.constants = [None if tensor else leaf for leaf, tensor in zip(arg_leaves, self.is_tensor, strict=True)]
         self.module = g if isinstance(g, nn.Module) else None
-        named = dict(self.module.named_parameters()) if self.module is not None else {}
+        self.lock: AbstractContextManager[Any] = nullcontext() if self.module is None else lock_of(self.module)
+        with self.lock:
+            named = dict(self.module.named_parameters()) if self.module is not None else {}
         self.names = list(named)
         self.leaves: list[Tensor] = [leaf for leaf in arg_leaves if isinstance(leaf, Tensor)] + list(named.values())
         batch, tensors = self.x_leaves[0].shape[0], len(self.leaves) - len(named)
@@ -45,9 +53,6 @@ class Map(FlatMap):
         if per_sample or tensors == 0:
             self.per_sample = [leaf.dim() > 0 and leaf.shape[0] == batch for leaf in self.leaves[:tensors]]
             self.per_sample += [False] * len(named)
-        self.lock: AbstractContextManager[Any] = nullcontext()
-        if self.module is not None:
-            self.lock = _LOCKS.setdefault(self.module, threading.RLock())
         device_type = self.x_leaves[0].device.type
         self.autocast = (device_type, torch.is_autocast_enabled(device_type), torch.get_autocast_dtype(device_type))
         self.precision = self.autocast[2] if self.autocast[1] else None
@@ -64,23 +69,29 @@ class Map(FlatMap):
         """Are these the very parameters the module has now?  Then it can be called without substituting them."""
         if self.module is None:
             return True
-        now = [parameter for _, parameter in self.module.named_parameters()]
+        with self.lock:
+            now = [parameter for _, parameter in self.module.named_parameters()]
         return all(a is b for a, b in zip(now, self._parameters(leaves).values(), strict=True))
 
     def _wrap(self, leaves: Leaves) -> Callable[[State], State]:
         args = self._arguments(leaves)
         parameters = None if self._holds(leaves) else self._parameters(leaves)
+        buffers: dict[str, Tensor] = {}
+        if self.module is not None and torch._C._are_functorch_transforms_active():
+            # a transform refuses updates of what it does not follow (running statistics): they go to copies
+            buffers = dict(self.module.named_buffers())
         kind, enabled, dtype = self.autocast
         one_tensor = self.x_spec.is_leaf()
 
         def apply(x: State) -> State:
             state = x[0] if one_tensor else pytree.tree_unflatten(x, self.x_spec)
             with self.lock:
-                if parameters is None:
+                if parameters is None and not buffers:
                     out = self.g(state, *args)
                 else:
                     assert self.module is not None
-                    out = torch.func.functional_call(self.module, parameters, (state, *args))
+                    given = (parameters or {}) | {name: buffer.clone() for name, buffer in buffers.items()}
+                    out = torch.func.functional_call(self.module, given, (state, *args))
             out = [out] if one_tensor else pytree.tree_flatten(out)[0]
             if enabled:
                 out = [new.to(old.dtype) for new, old in zip(out, x, strict=True)]
@@ -103,23 +114,26 @@ class Map(FlatMap):
         return [False] * (len(leaves) - parameters) + [self._holds(leaves)] * parameters
 
     def bind(self, leaves: Leaves) -> Step:
-        """See `FlatMap.bind`; the first evaluation is checked.
+        """See `FlatMap.bind`; every evaluation is checked, the first one thoroughly.
 
         Raises:
-            ValueError: (in that evaluation) g changes its state in place, or returns another shape, dtype or device.
+            ValueError: (in an evaluation) g changes its state in place, or returns another shape, dtype or device.
         """
-        evaluate, checked = self._wrap(leaves), False
+        evaluate, seen = self._wrap(leaves), False
 
         def apply(x: State) -> State:
-            nonlocal checked
-            if checked:
-                return evaluate(x)
+            nonlocal seen
+            if seen:
+                out = evaluate(x)
+                if len(out) != len(x) or out[0].shape != x[0].shape:
+                    self._check_output(out, x)
+                return out
             before = [_version(leaf) for leaf in x]
             out = evaluate(x)
             self._check_output(out, x)
             if before != [_version(leaf) for leaf in x]:
                 raise ValueError("g changes its state x in place; return a new tensor: x * 2, not x.mul_(2)")
-            checked = True
+            seen = True
             return out
 
         return Step(apply, self._rows(leaves), self._objective(leaves), precision=self.precision)
@@ -161,16 +175,24 @@ class Map(FlatMap):
         Raises:
             ValueError: naming the remedy.
         """
-        if self.module is not None or not torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():
+        if self.module is not None or not torch.is_grad_enabled():
             return
         with torch.enable_grad():
             out = self._wrap([leaf.detach() for leaf in self.leaves])([leaf.detach() for leaf in self.x_leaves])
-        if any(leaf.requires_grad for leaf in out if isinstance(leaf, Tensor)):
+        if any(_is_tracked(leaf) for leaf in out if isinstance(leaf, Tensor)):
             raise ValueError(
                 "g uses tensors that require gradients but are not passed to it (a closure or a bound method), so they "
                 "would silently receive none. Pass them as arguments, fixed_point(g, x0, w, ...), "
                 "or give g as an nn.Module."
             )
+
+
+def _is_tracked(x: Tensor) -> bool:
+    """Does autograd, or a torch.func transform of any level, follow this tensor?"""
+    if x.requires_grad or (forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None):
+        return True
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(x)
+    return wrapped and _is_tracked(torch._C._functorch.get_unwrapped(x))
 
 
 def _version(x: Tensor) -> int:

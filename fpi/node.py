@@ -54,8 +54,9 @@ class FixedPointNode(torch.autograd.Function):
         x0, leaves = list(tensors[: call.states]), tensors[call.states :]
         with torch.no_grad():
             x, call.info = call.solver.solve(call.map.bind(leaves), x0)
-        # a solve that starts at its solution may return an input, which a node must not
-        return tuple(leaf.clone() if any(leaf is given for given in tensors) else leaf for leaf in x)
+        # g may return its state or an argument, or a view of one, which a node must not: its output is a value
+        shared = [leaf._is_view() or any(leaf is given for given in tensors) for leaf in x]
+        return tuple(leaf.clone() if mine else leaf for leaf, mine in zip(x, shared, strict=True))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

@@ -60,7 +60,8 @@ class _Updater(History):
         curvature = (dual * df).sum(1, keepdim=True)
         bound = torch.linalg.vector_norm(dual, dim=1) * torch.linalg.vector_norm(df, dim=1)
         usable = curvature.abs() > torch.finfo(df.dtype).eps * bound[:, None]
-        self.u = put(self.u, torch.where(usable, (dx - inverse_df) / curvature, 0), slot)
+        divisor = torch.where(usable, curvature, 1)  # not inside of the choice below: where a gradient flows, 0 · inf
+        self.u = put(self.u, torch.where(usable, (dx - inverse_df) / divisor, 0), slot)
         self.v = put(self.v, torch.where(usable, dual, 0), slot)
 
     def propose(self, x: Tensor, f: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class History(Rule):
                 proposal = torch.where(distrust[:, None], self.plain(flat, f), proposal)
         self.last = (flat, f)
         parts = proposal.split(self.sizes, 1)
-        return [part.reshape(-1, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        return [part.reshape(len(flat), *shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def plain(self, x: Tensor, f: Tensor) -> Tensor:
         """The step without a history."""
@@ -84,5 +84,5 @@ def put(window: Tensor, value: Tensor, slot: int) -> Tensor:
 
 def _flatten(x: State) -> Tensor:
     if len(x) == 1:
-        return x[0].reshape(x[0].shape[0], -1 if x[0].numel() else x[0].shape[1:].numel())
+        return x[0].reshape(x[0].shape[0], x[0].shape[1:].numel())
     return torch.cat([_flatten([leaf]) for leaf in x], dim=1)

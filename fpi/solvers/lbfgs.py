@@ -49,7 +49,7 @@ class LBFGS(Solver):
 
         def evaluate(x: Tensor, step: Step) -> tuple[Tensor, Tensor]:
             assert step.objective is not None
-            value, (gradient,) = step.objective([x.reshape(-1, *shape)])
+            value, (gradient,) = step.objective([x.reshape(len(x), *shape)])
             return value, gradient.reshape(x.shape)
 
         x = x0[0].reshape(x0[0].shape[0], shape.numel())
@@ -60,7 +60,7 @@ class LBFGS(Solver):
         while not watch.check(watch.evaluations, [gradient], [x]):  # the gradient is x − g(x)
             if watch.evaluations >= self.max_iter:
                 break
-            rows = watch.settle([x.reshape(-1, *shape)], partial(_same, x, gradient, evaluate))
+            rows = watch.settle([x.reshape(len(x), *shape)], partial(_same, x, gradient, evaluate))
             if rows is not None:
                 x, value, gradient, reach = x[rows], value[rows], gradient[rows], reach[rows]
                 pairs = [(moved[rows], bent[rows], inverse[rows]) for moved, bent, inverse in pairs]
@@ -88,7 +88,7 @@ class LBFGS(Solver):
             reach = torch.where(usable, reach, torch.where(accepted[:, None], 4 * reach, 0.25 * reach))
             pairs = [*pairs, (moved, bent, inverse)][-self.memory :]
             x, value, gradient = x + moved, torch.where(accepted, new_value, value), gradient + bent
-        return watch.finish([x.reshape(-1, *shape)])
+        return watch.finish([x.reshape(len(x), *shape)])
 
 
 def _same(x: Tensor, gradient: Tensor, evaluate: Evaluate, step: Step, rows: Tensor) -> bool:

