@@ -66,9 +66,9 @@ def data_needed(task: str) -> str | None:
 
 
 def sweeps(task: str, profile: str, overrides: dict[str, str]) -> list[str]:
-    """Names in configs/reproduce: <task>, then <task>_* (further seeds) at profile=paper unless jobs were chosen."""
+    """Names in configs/reproduce: <task>, then <task>_* (further seeds or rows) unless jobs were chosen or the data are a sample."""
     names = sorted(path.stem for path in (store.ROOT / "configs" / "reproduce").glob(f"{task}_*.yaml"))
-    chosen = profile != "paper" or "seed" in overrides or "experiment" in overrides
+    chosen = profile in ("sample", "smoke") or "seed" in overrides or "experiment" in overrides
     return [task] if chosen else [task, *names]
 
 
