@@ -35,7 +35,7 @@ NOISE = (  # Lightning's hints that do not apply to data held in memory, one job
     ".*you have set wrong number of `log_every_n_steps`.*",
     ".*no `val_dataloader`.*",
     ".*`training_step` returned `None`.*",
-    ".*`configure_optimizers` returned `None`.*",
+    ".*configure_optimizers` returned `None`.*",
 )
 
 
