@@ -67,8 +67,8 @@ def _iterates(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
             {"iteration": name, "psnr": float(value)} for name, value in zip(names, arrays["psnr_iterates"], strict=True)
         ]
     caption = (
-        f"Plain iterations x ← g(x) of the trained FPI_NN from x = 0 at σ = {LEVEL}, with PSNR; last, the fixed point "
-        f"found by its solver. {_source(run)}"
+        f"States of the trained FPI_NN's solver on its way from x = 0 at σ = {LEVEL}, with PSNR; last, the fixed point. "
+        f"{_source(run)}"
     )
     return _save(fig, out, runs, "figure6.2", "Denoising by the number of iterations", rows, caption)
 
@@ -90,13 +90,14 @@ def _per_iteration(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
             ax, runs, "honest", [*LAYERS, "unrolled"], column(name), ("iteration", "value"), name == "residual"
         )
         rows += [{"quantity": title, **row} for row in found]
-        ax.set_xlabel("plain iterations of g from x = 0")
+        ax.set_xlabel("iterations from x = 0")
         ax.set_ylabel(title)
         ax.set_xscale("log", base=2)
     axes[1].set_yscale("log")
     caption = (
-        f"Plain iterations of the trained layers at σ = {LEVEL}, whatever they were solved with in training (honest "
-        "protocol): PSNR and relative change, mean over the first test images, then over the seeds, 95 % interval."
+        f"The trained layers' own solvers (damped, plain or Anderson's) at σ = {LEVEL}, beyond their stopping points "
+        "(honest protocol): PSNR of the state and its residual, mean over the first test images, then over the seeds, "
+        "95 % interval."
     )
     return _save(fig, out, runs, "figure6.2-iterations", "Quality and residual per iteration", rows, caption)
 

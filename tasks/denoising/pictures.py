@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
+import fpi
 from tasks.denoising.metrics import psnr
 from tasks.denoising.models import Denoiser, FPIDenoiser
 from tasks.engine.store import write_csv
@@ -49,30 +51,36 @@ def examples(network: Denoiser, noisy: Tensor, truth: Tensor) -> Arrays:
 
 @torch.no_grad()
 def iterates(network: FPIDenoiser, noisy: Tensor, truth: Tensor) -> tuple[Arrays, list[dict[str, float]]]:
-    """Plain iterations x_{n+1} = g(x_n) from x_0 = 0, whatever solver the layer was trained with.
+    """The states x_1, x_2, ... that the layer's own solver goes through from x_0 = 0, beyond its stopping point.
 
     Returns:
-        The first image's iterates SHOWN and its fixed point as 8-bit arrays with their PSNR; and for every iteration
-        the means over the images of PSNR and of the relative change ‖x_{n+1} − x_n‖² / ‖x_n‖² (eq. 5.4).
+        The first image's states SHOWN and its fixed point as 8-bit arrays with their PSNR; and for every iteration the
+        means over the images of PSNR and of ‖g(x_n) − x_n‖² / ‖x_n‖² (eq. 5.4).
     """
-    g: Any = network.layer.g
-    injected, x = g.inject(noisy), network.layer.initial_state(noisy)
+    layer = network.layer
     images, numbers, curve = [], [], []
-    for step in range(1, STEPS + 1):
-        new = g(x, injected)
-        change = (new - x).flatten(1).square().sum(1) / (x.flatten(1).square().sum(1) + 1e-30)
-        x = new
-        curve.append({"iteration": step, "psnr": float(psnr(x, truth).mean()), "residual": float(change.mean())})
+
+    def record(module: nn.Module, given: tuple[Tensor, ...], new: Tensor) -> None:
+        x, step = given[0], len(curve)
         if step in SHOWN:
-            images.append(x[:1])
+            images.append(x[:1].clone())
             numbers.append(float(psnr(x[:1], truth[:1])))
+        change = (new - x).flatten(1).square().sum(1) / (x.flatten(1).square().sum(1) + 1e-30)
+        curve.append({"iteration": step, "psnr": float(psnr(x, truth).mean()), "residual": float(change.mean())})
+
+    handle = layer.g.register_forward_hook(record)
+    try:
+        endless: Any = fpi.Relative(0.0)
+        solver = replace(layer.solver, criterion=endless, max_iter=STEPS + 1, check_every=1, on_failure="ignore")
+        fpi.fixed_point(layer.g, layer.initial_state(noisy), layer.g.inject(noisy), solver=solver)  # type: ignore[operator]
+    finally:
+        handle.remove()
     fixed = network(noisy[:1])
     arrays = {
         "iterates": _bytes(torch.cat([*images, fixed])),
         "psnr_iterates": np.array([*numbers, float(psnr(fixed, truth[:1]))]),
     }
-    curve[0].pop("residual")  # x_0 = 0: no relative change
-    return arrays, curve
+    return arrays, curve[1:]  # x_0 = 0 is no image
 
 
 def draw_triptychs(arrays: Arrays) -> Figure:

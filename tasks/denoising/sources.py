@@ -106,6 +106,7 @@ def _crops(photographs: tuple[str, ...], count: int, crop: int) -> ImageSet:
         if min(image.shape) < crop:
             raise ImageError(f"{name} has {image.shape[1]} x {image.shape[0]} pixels when halved: choose data.crop")
         places = [(top, left) for top in corners[0] for left in corners[1]][:each]
+        places = places[each // 2 :] + places[: each // 2]  # the middle first: there is more to see
         pieces = [np.ascontiguousarray(image[y : y + crop, x : x + crop]) for y, x in places]
         found.append([(f"{name}-{i}", torch.from_numpy(piece)[None]) for i, piece in enumerate(pieces)])
     # one of each photograph in turn, so that a shorter list has them all
