@@ -39,6 +39,7 @@ class DenoisingData(L.LightningDataModule):
 
     Args:
         sigma: standard deviation of the noise in grey levels of 255, above 0.
+        crop: side of the training images in pixels, cut from the centre unless a source says otherwise.
         batch_size: training images a batch; `eval_batch_size` in evaluation, of images of one size.
         seed: of the hold-out split, the batch order and the training noise; the noise of a test image depends on the
             image's name alone.
@@ -59,6 +60,7 @@ class DenoisingData(L.LightningDataModule):
         self,
         sigma: float,
         batch_size: int,
+        crop: int = 180,
         seed: int = 0,
         holdout: float = 0.0,
         n_train: int = 400,
@@ -73,7 +75,8 @@ class DenoisingData(L.LightningDataModule):
                 raise ValueError(f"data.{name} must be above 0 (in grey levels of 255; the thesis has 15, 20, 25), got {level}")
         if not 0 <= holdout < 1:
             raise ValueError(f"data.holdout must be in [0, 1), got {holdout}: 0 (paper) or for instance 0.1 (honest)")
-        for name, count in {"n_train": n_train, "n_test": n_test, "batch_size": batch_size}.items():
+        self.crop = crop
+        for name, count in {"crop": crop, "n_train": n_train, "n_test": n_test, "batch_size": batch_size}.items():
             if count < 1:
                 raise ValueError(f"data.{name} must be at least 1, got {count}")
         self.sigma, self.seed, self.holdout, self.strict = sigma, seed, holdout, strict
@@ -151,10 +154,6 @@ class FlyingChairsData(DenoisingData):
 
     label, stand_in = "flyingchairs", False
 
-    def __init__(self, crop: int = 180, **options: object) -> None:
-        super().__init__(**options)  # type: ignore[arg-type]
-        self.crop = crop
-
     def load(self) -> Images:
         images, problems = flying_chairs(self.n_train + self.n_test, self.crop)
         return Images(images[: self.n_train], {MAIN: images[self.n_train :]}, list(problems))
@@ -173,22 +172,14 @@ class Train400Data(DenoisingData):
         self.label = f"train400, test on {test_sets[0]}"
 
     def load(self) -> Images:
-        train, tests, problems = train400_images(self.test_sets)
+        train, tests, problems = train400_images(self.test_sets, self.crop)
         return Images(train, {MAIN if i == 0 else name: tests[name] for i, name in enumerate(tests)}, list(problems))
 
 
 class EmbeddedData(DenoisingData):
-    """Crops of photographs that scikit-image ships; no photograph gives both training and test crops.
-
-    Args:
-        crop: side of the square crops in pixels, after halving the photographs.
-    """
+    """Crops of photographs that scikit-image ships, halved in size; none gives both training and test crops."""
 
     label, stand_in = "embedded photographs", True
-
-    def __init__(self, crop: int, **options: object) -> None:
-        super().__init__(**options)  # type: ignore[arg-type]
-        self.crop = crop
 
     def load(self) -> Images:
         train, test = embedded(self.n_train, self.n_test, self.crop)
@@ -200,10 +191,9 @@ class FolderData(DenoisingData):
 
     stand_in = True
 
-    def __init__(self, train_folder: str, test_folder: str, crop: int = 180, **options: object) -> None:
+    def __init__(self, train_folder: str, test_folder: str, **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]
         self.folders = Path(train_folder).expanduser(), Path(test_folder).expanduser()
-        self.crop = crop
         self.label = f"folder {self.folders[0].name}, test on {self.folders[1].name}"
 
     def load(self) -> Images:

@@ -111,6 +111,7 @@ def _training(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
             found = _bands(ax, runs, protocol, trained, _of("val/psnr"), ("epoch", "psnr"), level=level)
             rows += [{"sigma": level, **row} for row in found]
             ax.set_title(f"σ = {level}, {protocol} protocol", fontsize=10)
+            ax.set_visible(bool(found))
             if values := [row["psnr"] for row in found]:
                 ax.set_ylim(max(values) - 4, max(values) + 0.2)  # a diverging run would hide the others
     fig.supxlabel("epoch")

@@ -19,7 +19,16 @@ class ImageError(ValueError):
 
 
 def open_image(name: str, content: bytes) -> Image.Image:
-    """The decoded picture, upright (its EXIF orientation applied). Raises ImageError."""
+    """The decoded picture, upright (its EXIF orientation applied).
+
+    Raises:
+        ImageError: it cannot be decoded, or not without loss (PNG files of 16 bits a *colour*, which Pillow cuts to 8).
+    """
+    if content[:8] == b"\x89PNG\r\n\x1a\n" and content[24:25] == b"\x10" and content[25:26] != b"\x00":
+        raise ImageError(
+            f"{name} has 16 bits a colour or an alpha channel beside 16 bits; expected 16-bit gray or 8-bit colours: "
+            "convert it first"
+        )
     try:
         picture = Image.open(BytesIO(content))
         picture.load()  # truncated data are noticed here

@@ -65,14 +65,16 @@ def _member(archive: ZipFile, name: str) -> bytes:
         raise ImageError(f"{archive.filename}:{name} is damaged: {error}") from error
 
 
-def train400_images(test_sets: Iterable[str]) -> tuple[ImageSet, dict[str, ImageSet], list[ImageError]]:
+def train400_images(
+    test_sets: Iterable[str], crop: int
+) -> tuple[ImageSet, dict[str, ImageSet], list[ImageError]]:
     """400 gray 180 × 180 crops of BSDS500, and the test sets asked for (bsd68, set12, bsdsval100)."""
     root = locate("train400").parent
-    train, problems = _named(root / "train400")
+    train, problems = _named(root / "train400", crop)
     tests: dict[str, ImageSet] = {}
     for name in test_sets:
         folder = root / name if name in ("bsd68", "set12") else locate(name)
-        tests[name], more = _named(folder)
+        tests[name], more = _named(folder, None)
         problems += more
     return train, tests, problems
 
@@ -84,10 +86,10 @@ def folder_images(folder: Path, crop: int | None) -> Found:
     return read_all(files(folder), crop)
 
 
-def _named(folder: Path) -> Found:
+def _named(folder: Path, crop: int | None) -> Found:
     """Images of a data set under names that do not depend on where it lies: the noise is drawn from them."""
     sources: list[tuple[str, Opener]] = [(f"{folder.name}/{Path(name).name}", read) for name, read in files(folder)]
-    return read_all(sources, None)
+    return read_all(sources, crop)
 
 
 def embedded(n_train: int, n_test: int, crop: int) -> tuple[ImageSet, ImageSet]:
