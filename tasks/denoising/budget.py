@@ -1,4 +1,4 @@
-"""A certified bound on ‖∂g/∂x‖ of two convolutions with a ReLU between, and the projection that keeps it (thesis 4.4)."""
+"""A certified bound on ‖∂g/∂x‖ of conv-ReLU-conv, and the projection that keeps it (thesis 4.4)."""
 
 from __future__ import annotations
 

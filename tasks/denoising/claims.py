@@ -1,4 +1,4 @@
-"""What the thesis says of tables 6.1 and 6.2, and what our rows ask: differences of PSNR in dB a seed, positive if true."""
+"""What the thesis says of tables 6.1 and 6.2, and what our rows ask: differences of PSNR a seed, positive if true."""
 
 from __future__ import annotations
 

@@ -72,7 +72,9 @@ class DenoisingData(L.LightningDataModule):
         super().__init__()
         for name, level in [("sigma", sigma), *(("robustness", level) for level in robustness)]:
             if not level > 0:
-                raise ValueError(f"data.{name} must be above 0 (in grey levels of 255; the thesis has 15, 20, 25), got {level}")
+                raise ValueError(
+                    f"data.{name} must be above 0 (in grey levels of 255; the thesis has 15, 20, 25), got {level}"
+                )
         if not 0 <= holdout < 1:
             raise ValueError(f"data.holdout must be in [0, 1), got {holdout}: 0 (paper) or for instance 0.1 (honest)")
         self.crop = crop

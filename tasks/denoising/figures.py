@@ -64,11 +64,12 @@ def _iterates(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         fig = draw_iterates(arrays)
         names = [*map(str, SHOWN), "fixed point"]
         rows: Table = [
-            {"iteration": name, "psnr": float(value)} for name, value in zip(names, arrays["psnr_iterates"], strict=True)
+            {"iteration": name, "psnr": float(value)}
+            for name, value in zip(names, arrays["psnr_iterates"], strict=True)
         ]
     caption = (
-        f"States of the trained FPI_NN's solver on its way from x = 0 at σ = {LEVEL}, with PSNR; last, the fixed point. "
-        f"{_source(run)}"
+        f"States of the trained FPI_NN's solver on its way from x = 0 at σ = {LEVEL}, with PSNR; last, the fixed "
+        f"point. {_source(run)}"
     )
     return _save(fig, out, runs, "figure6.2", "Denoising by the number of iterations", rows, caption)
 
@@ -154,8 +155,8 @@ def _robustness(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
     ax.set_xlabel("σ of the test noise (of 255)")
     ax.set_ylabel("test PSNR (dB)")
     caption = (
-        f"Trained at σ = {LEVEL} (vertical line), tested at other noise levels (honest protocol). Non-local means is told "
-        "25, too. Mean over the seeds, 95 % interval."
+        f"Trained at σ = {LEVEL} (vertical line), tested at other noise levels (honest protocol). Non-local means is "
+        "told 25, too. Mean over the seeds, 95 % interval."
     )
     return _save(fig, out, runs, f"{TABLE}-robustness", "Robustness to another noise level", rows, caption)
 

@@ -58,7 +58,9 @@ def iterates(network: FPIDenoiser, noisy: Tensor, truth: Tensor) -> tuple[Arrays
         means over the images of PSNR and of ‖g(x_n) − x_n‖² / ‖x_n‖² (eq. 5.4).
     """
     layer = network.layer
-    images, numbers, curve = [], [], []
+    images: list[Tensor] = []
+    numbers: list[float] = []
+    curve: list[dict[str, float]] = []
 
     def record(module: nn.Module, given: tuple[Tensor, ...], new: Tensor) -> None:
         x, step = given[0], len(curve)

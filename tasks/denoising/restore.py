@@ -57,7 +57,9 @@ def load_denoiser(path: Path) -> tuple[Denoiser, float]:
     """
     path = path / "best.ckpt" if path.is_dir() else path
     if not path.is_file():
-        raise DenoiseError(f"--checkpoint {path}: there is no such file; give best.ckpt of a trained job, or its folder.")
+        raise DenoiseError(
+            f"--checkpoint {path}: there is no such file; give best.ckpt of a trained job, or its folder."
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever damaged bytes make the reader raise
@@ -111,7 +113,9 @@ def denoise_file(network: Denoiser, source: Path, target: Path) -> None:
     try:
         Image.fromarray(np.ascontiguousarray(pixels)).save(target, **options)
     except (OSError, ValueError, KeyError) as error:
-        raise ImageError(f"{target} cannot be written as {mode}: {error}. Choose another folder or -o FILE.png") from error
+        raise ImageError(
+            f"{target} cannot be written as {mode}: {error}. Choose another folder or -o FILE.png"
+        ) from error
 
 
 @torch.no_grad()

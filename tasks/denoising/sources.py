@@ -65,9 +65,7 @@ def _member(archive: ZipFile, name: str) -> bytes:
         raise ImageError(f"{archive.filename}:{name} is damaged: {error}") from error
 
 
-def train400_images(
-    test_sets: Iterable[str], crop: int
-) -> tuple[ImageSet, dict[str, ImageSet], list[ImageError]]:
+def train400_images(test_sets: Iterable[str], crop: int) -> tuple[ImageSet, dict[str, ImageSet], list[ImageError]]:
     """400 gray 180 × 180 crops of BSDS500, and the test sets asked for (bsd68, set12, bsdsval100)."""
     root = locate("train400").parent
     train, problems = _named(root / "train400", crop)

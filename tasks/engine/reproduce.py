@@ -12,7 +12,6 @@ import yaml
 from tasks.engine import console, data, report, store, tracking
 from tasks.engine.cli import check_profile, parse_task
 
-
 LARGE = 10**9  # bytes: a download that is not started without being asked for
 
 
@@ -69,7 +68,9 @@ def choose_profile(task: str, asked: str | None) -> tuple[str, str]:
         except data.DataError as error:
             causes.append(f"{str(error).splitlines()[0]} (set FPI_DATA, or `make data-{name}`)")
     if found and gpu_needed(task) and not _has_gpu():
-        causes = [f"profile={found[0][0]} takes hours without a GPU, though {found[0][1]} (PROFILE={found[0][0]} runs it)"]
+        causes = [
+            f"profile={found[0][0]} takes hours without a GPU, though {found[0][1]} (PROFILE={found[0][0]} runs it)"
+        ]
     elif found:
         return found[0]
     return "sample", f"SAMPLE DATA, not the paper's: {'; '.join(causes)}"
@@ -103,7 +104,7 @@ def _has_gpu() -> bool:
 
 
 def sweeps(task: str, profile: str, overrides: dict[str, str]) -> list[str]:
-    """Names in configs/reproduce: <task>, then <task>_* (further seeds or rows) unless jobs were chosen or the data are a sample."""
+    """Names in configs/reproduce: <task>, then <task>_* (further seeds, rows) unless jobs were chosen or on samples."""
     names = sorted(path.stem for path in (store.ROOT / "configs" / "reproduce").glob(f"{task}_*.yaml"))
     chosen = profile in ("sample", "smoke") or "seed" in overrides or "experiment" in overrides
     return [task] if chosen else [task, *names]

@@ -67,7 +67,9 @@ def test_training_noise_is_fresh_each_epoch_and_a_function_of_seed_and_epoch() -
     epochs = []
     for epoch in (0, 1, 0):
         loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
-        epochs.append({float(t[0, 0, 0]): (n - t) for noisy, truth in loader for n, t in zip(noisy, truth, strict=True)})
+        epochs.append(
+            {float(t[0, 0, 0]): (n - t) for noisy, truth in loader for n, t in zip(noisy, truth, strict=True)}
+        )
     for value in epochs[0]:
         torch.testing.assert_close(epochs[0][value], epochs[2][value])
         assert not torch.equal(epochs[0][value], epochs[1][value])

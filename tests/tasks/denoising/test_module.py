@@ -26,7 +26,14 @@ CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 
 
 def make_data(**options: object) -> EmbeddedData:
-    settings: dict = {"crop": 16, "sigma": 25, "batch_size": 3, "n_train": 12, "n_test": 4, "robustness": [50]} | options
+    settings: dict = {
+        "crop": 16,
+        "sigma": 25,
+        "batch_size": 3,
+        "n_train": 12,
+        "n_test": 4,
+        "robustness": [50],
+    } | options
     return EmbeddedData(**settings)
 
 
@@ -132,7 +139,9 @@ def test_an_interrupted_job_ends_with_the_same_weights(tmp_path: Path) -> None:
     for name in ("last.ckpt", "best.ckpt"):
         shutil.copy(parts / job / name, started / name)
     assert run_job(compose(f"results_dir={tmp_path / 'again'}", *config))["status"] == "done"
-    first, second = (torch.load(folder / job / "last.ckpt", weights_only=True) for folder in (whole, tmp_path / "again"))
+    first, second = (
+        torch.load(folder / job / "last.ckpt", weights_only=True) for folder in (whole, tmp_path / "again")
+    )
     assert first["epoch"] == second["epoch"] == 4
     for name, value in first["state_dict"].items():
         assert torch.equal(value, second["state_dict"][name]), name
