@@ -15,7 +15,7 @@ unexport PIP_REQUIRE_HASHES PIP_NO_DEPS PIP_NO_BINARY PIP_ONLY_BINARY PIP_NO_BUI
 unexport PIP_REQUIRE_VIRTUALENV PYTHONHOME
 
 help: ## Show this list
-	@echo "usage: make TARGET [PROFILE=smoke|sample|paper] [ARGS='key=value ...'] [PYTHON=python3.12]"
+	@echo "usage: make TARGET [PROFILE=smoke|sample|paper|...] [ARGS='key=value ...'] [PYTHON=python3.12]"
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed ## Create .venv with the locked dependencies (minutes, about 6 GB of disk)
@@ -51,10 +51,13 @@ docs: setup ## Build the API reference of fpi from its docstrings: build/docs/fp
 
 reproduce-toy: ## Reproduce the toy problems, figures 5.1-5.5
 reproduce-bibtex: ## Reproduce the multi-label classification of Bibtex, table 5.1
+reproduce-denoising: ## Reproduce image denoising, tables 6.1 and 6.2, figures 6.1 and 6.2
 reproduce-%: setup
 	$(RUN) scripts/reproduce.py $* $(if $(PROFILE),profile=$(PROFILE)) $(ARGS)
 
 data-bibtex: ## Download the Bibtex data into data/ (3.5 MB, checksums verified)
+data-train400: ## Download the real stand-in images of denoising into data/ (16 MB, checksums verified)
+data-flyingchairs: ## Download FlyingChairs, the paper's images of denoising and optical flow, into data/ (31 GB)
 data-%: setup
 	$(RUN) scripts/data.py $* $(ARGS)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import yaml
 
@@ -47,8 +47,17 @@ class DataFetchError(DataError):
 class DataFile:
     path: str  # relative to the data folder
     url: str | None  # pinned to a commit; None: cannot be downloaded, only found through FPI_DATA
-    sha256: str
-    size: int  # bytes
+    sha256: str | None  # None: not published; then the task that reads the file verifies it
+    size: int | None  # bytes
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """Many files of one folder: `listing`, a text file beside the manifest, has lines "sha256 size name"."""
+
+    listing: str
+    path: str  # of the folder
+    url: str | None  # of the folder
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,12 @@ class Dataset:
     def downloadable(self) -> bool:
         return all(file.url for file in self.files)
 
+    @property
+    def size(self) -> int | None:
+        """Bytes of all files, None if one is not known."""
+        sizes = [file.size for file in self.files if file.size is not None]
+        return sum(sizes) if len(sizes) == len(self.files) else None
+
 
 def load_manifest(manifest: Path = MANIFEST) -> dict[str, Dataset]:
     """All entries of a manifest by name. Raises ManifestError if it cannot be read or a key is missing or unknown."""
@@ -72,15 +87,16 @@ def load_manifest(manifest: Path = MANIFEST) -> dict[str, Dataset]:
         content = yaml.safe_load(Path(manifest).read_text(encoding="utf-8"))
         entries = {}
         for name, entry in content.items():
-            files = [_build(DataFile, f"{name}.files[{i}]", file) for i, file in enumerate(entry["files"])]
+            parts = [_files(manifest, f"{name}.files[{i}]", file) for i, file in enumerate(entry["files"])]
+            files = [file for part in parts for file in part]
             entries[name] = _build(Dataset, name, {"name": name, **entry, "files": tuple(files)})
         return entries
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ManifestError) as error:
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, ManifestError) as error:
         raise ManifestError(f"cannot read {manifest}: {error}") from error
 
 
 def locate(name: str, *, manifest: Path = MANIFEST) -> Path:
-    """The folder of a data set ("bibtex") or the path of one file ("bibtex/bibtex-train.arff").
+    """The folder of a data set's first file ("bibtex") or the path of one file ("bibtex/bibtex-train.arff").
 
     Size and sha256 of every file asked for are verified (once per process and file). Raises DataNotFoundError, naming
     the places searched and the fix, or ManifestError if the manifest has no such name.
@@ -156,7 +172,7 @@ def _download(url: str, target: Path, file: DataFile, attempts: int, pause: floa
         for attempt in range(1, attempts + 1):
             try:
                 download(url, str(part), None)
-                if part.stat().st_size < file.size:
+                if file.size is not None and part.stat().st_size < file.size:
                     raise requests.ConnectionError("connection closed before the end of the file")
                 break
             except requests.RequestException as error:
@@ -176,7 +192,7 @@ def _download(url: str, target: Path, file: DataFile, attempts: int, pause: floa
         os.replace(part, target)
     except OSError as error:
         raise DataFetchError(
-            f"cannot write {target} ({file.size:,} bytes): {error.strerror or error}\n"
+            f"cannot write {target} ({_bytes(file.size)}): {error.strerror or error}\n"
             "  Fix: free disk space, or choose another data folder."
         ) from error
     finally:
@@ -201,8 +217,10 @@ def _problem(path: Path, file: DataFile) -> str | None:
         stat = path.stat()
     except OSError:
         return f"{file.path} is missing"
-    if stat.st_size != file.size:
+    if file.size is not None and stat.st_size != file.size:
         return f"{file.path} has {stat.st_size:,} bytes, expected {file.size:,}"
+    if file.sha256 is None:
+        return None
     digest = _sha256(path, stat.st_size, stat.st_mtime_ns)
     if digest != file.sha256:
         return f"{file.path} has sha256 {digest[:12]}..., expected {file.sha256[:12]}..."
@@ -216,6 +234,18 @@ def _sha256(path: Path, size: int, mtime_ns: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _files(manifest: Path, where: str, entry: dict[str, Any]) -> list[DataFile]:
+    if "listing" not in entry:
+        return [_build(DataFile, where, entry)]
+    group = _build(_Listing, where, entry)
+    lines = (Path(manifest).parent / group.listing).read_text(encoding="utf-8").splitlines()
+    files = []
+    for sha256, size, name in (line.split(maxsplit=2) for line in lines):
+        url = None if group.url is None else f"{group.url}/{quote(name)}"
+        files.append(DataFile(f"{group.path}/{name}", url, sha256, int(size)))
+    return files
+
+
 def _build(cls: type[T], where: str, values: dict[str, Any]) -> T:
     expected, given = {field.name for field in fields(cls)}, set(values)  # type: ignore[arg-type]
     if given != expected:
@@ -223,6 +253,10 @@ def _build(cls: type[T], where: str, values: dict[str, Any]) -> T:
             f"{where}: missing keys {sorted(expected - given)}, unknown keys {sorted(given - expected)}"
         )
     return cls(**values)
+
+
+def _bytes(size: int | None) -> str:
+    return "size not known" if size is None else f"{size:,} bytes"
 
 
 def _reason(error: Exception) -> str:

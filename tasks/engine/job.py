@@ -25,6 +25,7 @@ from tasks.engine.callbacks import Checkpoints, EpochSeed, History, read_checkpo
 from tasks.engine.config import resolve
 from tasks.engine.environment import environment
 from tasks.engine.errors import CheckpointError, ConfigError
+from tasks.engine.memory import keep_freed_memory
 
 NOISE = (  # Lightning's hints that do not apply to data held in memory, one job a core
     ".*does not have many workers.*",
@@ -34,6 +35,7 @@ NOISE = (  # Lightning's hints that do not apply to data held in memory, one job
     ".*you have set wrong number of `log_every_n_steps`.*",
     ".*no `val_dataloader`.*",
     ".*`training_step` returned `None`.*",
+    ".*configure_optimizers` returned `None`.*",
 )
 
 
@@ -116,6 +118,7 @@ def _train(directory: Path, config: dict[str, Any], tracking_mode: str) -> dict[
     settings, select = config["trainer"], config["select"]
     if settings["threads"]:
         torch.set_num_threads(settings["threads"])
+    keep_freed_memory()
     try:
         state = read_checkpoint(directory / "last.ckpt")
     except CheckpointError as error:
@@ -163,7 +166,7 @@ def _train(directory: Path, config: dict[str, Any], tracking_mode: str) -> dict[
             trainer.test(module, datamodule=data, verbose=False)
             metrics |= {name: value.item() for name, value in trainer.callback_metrics.items() if "test" in name}
         if hasattr(module, "artifacts"):
-            module.artifacts(directory)
+            tracker.images(module.artifacts(directory) or {})
         run = {
             **{"task": config["task"]["name"], "row": config["row"], "protocol": config["protocol"]},
             **{"seed": config["seed"], "profile": config["profile"]},

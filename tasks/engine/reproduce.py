@@ -12,6 +12,8 @@ import yaml
 from tasks.engine import console, data, report, store, tracking
 from tasks.engine.cli import check_profile, parse_task
 
+LARGE = 10**9  # bytes: a download that is not started without being asked for
+
 
 def main(arguments: Sequence[str]) -> int:
     """`TASK [profile=...] [overrides of scripts/train.py]`; returns the exit status: 0 only if every job succeeded."""
@@ -38,37 +40,73 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def choose_profile(task: str, asked: str | None) -> tuple[str, str]:
-    """(profile, why): what was asked for; else `paper` if the task's data are here or can be fetched; else `sample`."""
+    """(profile, why): what was asked for; else the first whose data are here or can be fetched; else `sample`.
+
+    A download of unknown size or of more than LARGE bytes is left to the user. Profiles that need a GPU
+    (task.gpu_needed) are left out without one.
+    """
     if asked is not None:
         return check_profile(asked), "as asked"
     needed = data_needed(task)
-    if needed is None:
+    if not needed:
         return "paper", f"{task} generates its data, no download is needed"
-    try:
-        folder = data.locate(needed)
-        return "paper", f"the data are in {folder}"
-    except data.DataNotFoundError:
-        pass  # said below: the first line printed is the profile and its reason
-    try:
-        data.fetch(needed)
-        return "paper", "the data were downloaded"
-    except data.DataError as error:
-        cause = str(error).splitlines()[0]
-        return "sample", f"GENERATED SAMPLE DATA, not the paper's: {cause} (set FPI_DATA, or `make data-{needed}`)"
+    causes, found = [], []
+    for profile, name in needed.items():
+        try:
+            found.append((profile, f"the data are in {data.locate(name)}"))
+        except data.DataNotFoundError:
+            continue  # said below: the first line printed is the profile and its reason
+    for profile, name in needed.items() if not found else ():
+        size = data.load_manifest()[name].size
+        if size is None or size > LARGE:
+            causes.append(f"{name} is not here (a large download: `make data-{name}`)")
+            continue
+        try:
+            data.fetch(name)
+            found.append((profile, "the data were downloaded"))
+            break
+        except data.DataError as error:
+            causes.append(f"{str(error).splitlines()[0]} (set FPI_DATA, or `make data-{name}`)")
+    if found and gpu_needed(task) and not _has_gpu():
+        causes = [
+            f"profile={found[0][0]} takes hours without a GPU, though {found[0][1]} (PROFILE={found[0][0]} runs it)"
+        ]
+    elif found:
+        return found[0]
+    return "sample", f"SAMPLE DATA, not the paper's: {'; '.join(causes)}"
 
 
-def data_needed(task: str) -> str | None:
-    """The data set of data/manifest.yaml that profile=paper needs: task.data_needed, else one of the task's name."""
-    content: dict[str, Any] = yaml.safe_load((store.ROOT / "configs" / "task" / f"{task}.yaml").read_text()) or {}
-    content = content.get("task", content)
+def data_needed(task: str) -> dict[str, str]:
+    """{profile: data set of data/manifest.yaml that it needs}, best profile first, {} if the data are generated.
+
+    task.data_needed names one data set, of profile=paper, or one a profile; by default one of the task's name.
+    """
+    content = _task_config(task)
     default = task if task in data.load_manifest() else None
-    return content.get("data_needed", default)
+    needed = content.get("data_needed", default)
+    return needed if isinstance(needed, dict) else {} if needed is None else {"paper": needed}
+
+
+def gpu_needed(task: str) -> bool:
+    return bool(_task_config(task).get("gpu_needed", False))
+
+
+def _task_config(task: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((store.ROOT / "configs" / "task" / f"{task}.yaml").read_text()) or {}
+    found: dict[str, Any] = content.get("task", content)
+    return found
+
+
+def _has_gpu() -> bool:
+    import torch  # here: most tasks do not ask
+
+    return torch.cuda.is_available()
 
 
 def sweeps(task: str, profile: str, overrides: dict[str, str]) -> list[str]:
-    """Names in configs/reproduce: <task>, then <task>_* (further seeds) at profile=paper unless jobs were chosen."""
+    """Names in configs/reproduce: <task>, then <task>_* (further seeds, rows) unless jobs were chosen or on samples."""
     names = sorted(path.stem for path in (store.ROOT / "configs" / "reproduce").glob(f"{task}_*.yaml"))
-    chosen = profile != "paper" or "seed" in overrides or "experiment" in overrides
+    chosen = profile in ("sample", "smoke") or "seed" in overrides or "experiment" in overrides
     return [task] if chosen else [task, *names]
 
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Keys that do not change what a job computes, so that it can be skipped or resumed when they differ.
 NOT_COMPARED = (
-    *("results_dir", "logger", "force", "task.title", "task.items", "task.data_needed"),
+    *("results_dir", "logger", "force", "task.title", "task.items", "task.data_needed", "task.gpu_needed"),
     *(f"trainer.{key}" for key in ("threads", "progress", "accelerator", "devices", "checkpoint_seconds")),
 )
 

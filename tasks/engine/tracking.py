@@ -101,6 +101,16 @@ class Tracker:
             except Exception as error:
                 self._give_up("log", error)
 
+    def images(self, files: dict[str, Path]) -> None:
+        """Pictures of the finished job by title."""
+        if self.run is not None and files:
+            try:
+                import wandb
+
+                self.run.log({title: wandb.Image(str(path)) for title, path in files.items()})
+            except Exception as error:
+                self._give_up("log images", error)
+
     def finish(self, summary: dict[str, Any], failed: bool = False) -> None:
         """Write the summary and end the run; `failed` marks it as such."""
         if self.run is not None:

@@ -269,20 +269,52 @@ def test_malformed_manifest_names_file_and_key(tmp_path: Path) -> None:
 
 def test_the_project_manifest_is_pinned_and_complete() -> None:
     manifest = load_manifest()
-    assert {"bibtex", "bibtex-authors"} <= set(manifest)
+    assert {"bibtex", "bibtex-authors", "train400", "bsdsval100", "flyingchairs"} <= set(manifest)
+    assert len(manifest["train400"].files) == 480
     for dataset in manifest.values():
         assert dataset.files and dataset.licence and dataset.terms and dataset.citation
         for file in dataset.files:
-            assert re.fullmatch("[0-9a-f]{64}", file.sha256) and file.size > 0
+            if file.sha256 is None:
+                assert "no checksum" in dataset.terms  # its authors publish none, and say so
+                continue
+            assert re.fullmatch("[0-9a-f]{64}", file.sha256) and file.size is not None and file.size > 0
             assert not Path(file.path).is_absolute() and ".." not in file.path
             if file.url is not None:
                 assert re.match("https://.*/[0-9a-f]{40}/", file.url), f"{file.url} is not pinned to a commit"
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", ["bibtex", "bibtex-authors"])
-def test_the_real_files_are_those_of_the_manifest(fpi_data: Path, name: str) -> None:
-    assert locate(name) == fpi_data / "bibtex"
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("bibtex", "bibtex"), ("bibtex-authors", "bibtex"), ("train400", "denoising/train400")],
+)
+def test_the_real_files_are_those_of_the_manifest(fpi_data: Path, name: str, folder: str) -> None:
+    assert locate(name) == fpi_data / folder
+
+
+def test_a_listing_stands_for_the_files_of_a_folder(tmp_path: Path) -> None:
+    content = b"image"
+    (tmp_path / "list.txt").write_text(f"{hashlib.sha256(content).hexdigest()} 5 a b.png\n", encoding="utf-8")
+    entry = "title: t\n  source: s\n  licence: l\n  terms: t\n  citation: c\n  files:"
+    listed = "\n    - {listing: list.txt, path: set/images, url: 'https://host/folder'}\n"
+    manifest = tmp_path / "manifest.yaml"
+    manifest.write_text(f"set:\n  {entry}{listed}", encoding="utf-8")
+    dataset = load_manifest(manifest)["set"]
+    (file,) = dataset.files
+    assert (file.path, file.url) == ("set/images/a b.png", "https://host/folder/a%20b.png")
+    assert dataset.size == file.size == 5
+    (tmp_path / "list.txt").write_text("no listing\n", encoding="utf-8")
+    with pytest.raises(ManifestError, match="manifest.yaml"):
+        load_manifest(manifest)
+
+
+def test_a_file_without_a_checksum_only_has_to_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FPI_DATA", str(tmp_path))
+    with pytest.raises(DataNotFoundError, match="make data-flyingchairs"):
+        locate("flyingchairs")
+    (tmp_path / "flyingchairs").mkdir()
+    (tmp_path / "flyingchairs" / "FlyingChairs.zip").write_bytes(b"whatever")
+    assert locate("flyingchairs") == tmp_path / "flyingchairs"
 
 
 # command

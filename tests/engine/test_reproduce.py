@@ -23,7 +23,7 @@ def no_network(name: str) -> Path:
 def test_what_was_asked_for_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "locate", missing)
     assert reproduce.choose_profile("bibtex", "smoke")[0] == "smoke"
-    with pytest.raises(ConfigError, match="one of paper, sample, smoke"):
+    with pytest.raises(ConfigError, match="one of paper, sample, smoke, train400"):
         reproduce.choose_profile("bibtex", "papr")
 
 
@@ -35,8 +35,29 @@ def test_data_decide_between_paper_and_sample(monkeypatch: pytest.MonkeyPatch, t
     assert reproduce.choose_profile("bibtex", None)[0] == "paper"
     monkeypatch.setattr(data, "fetch", no_network)
     profile, reason = reproduce.choose_profile("bibtex", None)
-    assert profile == "sample" and "GENERATED SAMPLE" in reason and "cannot reach the server" in reason
+    assert profile == "sample" and "SAMPLE DATA" in reason and "cannot reach the server" in reason
     assert "make data-bibtex" in reason and "details" not in reason
+
+
+def test_a_task_may_need_other_data_a_profile_and_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def only_train400(name: str) -> Path:
+        return tmp_path if name == "train400" else missing(name)
+
+    monkeypatch.setattr(data, "locate", only_train400)
+    monkeypatch.setattr(reproduce, "_has_gpu", lambda: True)
+    assert reproduce.choose_profile("denoising", None) == ("train400", f"the data are in {tmp_path}")
+    monkeypatch.setattr(reproduce, "_has_gpu", lambda: False)
+    profile, reason = reproduce.choose_profile("denoising", None)
+    assert profile == "sample" and "PROFILE=train400 runs it" in reason
+
+
+def test_a_large_download_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(data, "locate", missing)
+    monkeypatch.setattr(data, "fetch", lambda name: asked.append(name) or no_network(name))
+    profile, reason = reproduce.choose_profile("denoising", None)
+    assert asked == ["train400"] and profile == "sample"
+    assert "make data-flyingchairs" in reason and "cannot reach the server" in reason
 
 
 def test_a_task_without_data_takes_paper(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,10 +65,11 @@ def test_a_task_without_data_takes_paper(monkeypatch: pytest.MonkeyPatch) -> Non
     assert reproduce.choose_profile("toy", None)[0] == "paper"
 
 
-def test_further_seeds_belong_to_the_papers_profile_only() -> None:
+def test_further_seeds_and_rows_are_not_run_on_samples() -> None:
     assert reproduce.sweeps("bibtex", "paper", {}) == ["bibtex", "bibtex_more_seeds"]
     assert reproduce.sweeps("bibtex", "paper", {"seed": "0"}) == ["bibtex"]
     assert reproduce.sweeps("bibtex", "sample", {}) == ["bibtex"]
+    assert reproduce.sweeps("denoising", "train400", {}) == ["denoising", "denoising_sensitivity"]
 
 
 @pytest.mark.parametrize(("finished", "train_status", "status"), [(True, 0, 0), (True, 1, 1), (False, 1, 1)])

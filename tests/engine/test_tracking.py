@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import wandb
+from PIL import Image
 
 from tasks.engine import tracking
+from tasks.engine.config import resolve
 from tasks.engine.errors import ConfigError
 from tasks.engine.job import run_job
 from tests.e2e.tiny import config
@@ -82,6 +84,21 @@ def test_a_job_is_one_run_with_its_group_tags_config_and_summary(
     assert fake.defined == [("epoch", None), ("*", "epoch")]
     assert [row["epoch"] for row in fake.rows] == [1, 2] and "val/loss" in fake.rows[0]
     assert fake.summary == result["metrics"] and fake.exit_code == 0
+
+
+def test_pictures_of_a_job_are_logged_as_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRun()
+    monkeypatch.setattr(wandb, "init", lambda **_: fake)
+    path = tmp_path / "a.png"
+    Image.new("L", (4, 4)).save(path)
+    cfg = config(f"results_dir={tmp_path}", "logger.mode=offline")
+    tracker = tracking.Tracker(resolve(cfg), tmp_path, "offline")
+    tracker.images({})
+    tracker.images({"an example": path})
+    (row,) = fake.rows
+    assert isinstance(row["an example"], wandb.Image)
+    tracker.images({"missing": tmp_path / "none.png"})  # one warning, and the job goes on
+    assert tracker.run is None
 
 
 def test_a_failed_job_is_a_failed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
