@@ -11,7 +11,8 @@ from torch import Tensor
 
 Scope = Literal["sample", "batch"]
 
-_TINY = 1e-30  # bounds (5.4) by its reciprocal, x_n = 0 included, at every scale of the state
+_RANGE = 1e-30  # bounds (5.4) by its reciprocal where x_n = 0, whatever the scale of the state
+_ZERO = 2e-38  # a squared norm below this is zero (float32 has no smaller numbers)
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -56,7 +57,7 @@ class Relative:
     def residual(self, new: Sequence[Tensor], old: Sequence[Tensor]) -> Tensor:
         """β per sample, shape (batch,), or of the batch, shape (1,)."""
         change = squared_norm([a - b for a, b in zip(new, old, strict=True)], self.scope)
-        size = squared_norm(old, self.scope).add_(change, alpha=_TINY).add_(torch.finfo(change.dtype).tiny)
+        size = squared_norm(old, self.scope).add_(change, alpha=_RANGE).add_(_ZERO)
         return change.div_(size)
 
 
