@@ -54,7 +54,9 @@ class Map(FlatMap):
             self.per_sample = [leaf.dim() > 0 and leaf.shape[0] == batch for leaf in self.leaves[:tensors]]
             self.per_sample += [False] * len(named)
         device_type = self.x_leaves[0].device.type
-        self.autocast = (device_type, torch.is_autocast_enabled(device_type), torch.get_autocast_dtype(device_type))
+        available = torch.amp.is_autocast_available(device_type)
+        enabled = available and torch.is_autocast_enabled(device_type)
+        self.autocast = (device_type, enabled, torch.get_autocast_dtype(device_type) if enabled else None)
 
     def _arguments(self, leaves: Leaves) -> tuple[Any, ...]:
         tensors = iter(leaves)
