@@ -11,7 +11,8 @@ from torch import Tensor
 
 Scope = Literal["sample", "batch"]
 
-_TINY = 1e-15  # its inverse square bounds (5.4), x_n = 0 included, at every scale of the state
+_RANGE = 1e-15  # its inverse square bounds (5.4) where x_n = 0, whatever the scale of the state
+_ZERO = 1.4e-19  # a norm below this is zero (float32 has no smaller squares)
 _HALF = (torch.float16, torch.bfloat16)
 _SUPPORTED = {torch.float64: 1e-24, torch.float32: 1e-12, torch.float16: 1e-5, torch.bfloat16: 1e-4}
 
@@ -59,7 +60,7 @@ class Relative:
     def residual(self, change: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
         """β per sample, shape (batch,), or of the batch, shape (1,), for a change g(x) − x."""
         moved = norm(change, self.scope)
-        size = norm(x, self.scope).add_(moved, alpha=_TINY).add_(torch.finfo(moved.dtype).tiny)
+        size = norm(x, self.scope).add_(moved, alpha=_RANGE).add_(_ZERO)
         return moved.div_(size).square_()
 
 

@@ -54,8 +54,10 @@ class Map(FlatMap):
             self.per_sample = [leaf.dim() > 0 and leaf.shape[0] == batch for leaf in self.leaves[:tensors]]
             self.per_sample += [False] * len(named)
         device_type = self.x_leaves[0].device.type
-        self.autocast = (device_type, torch.is_autocast_enabled(device_type), torch.get_autocast_dtype(device_type))
-        self.precision = self.autocast[2] if self.autocast[1] else None
+        available = torch.amp.is_autocast_available(device_type)
+        enabled = available and torch.is_autocast_enabled(device_type)
+        self.precision = torch.get_autocast_dtype(device_type) if enabled else None
+        self.device_type = device_type
 
     def _arguments(self, leaves: Leaves) -> tuple[Any, ...]:
         tensors = iter(leaves)
@@ -80,7 +82,7 @@ class Map(FlatMap):
         if self.module is not None and torch._C._are_functorch_transforms_active():
             # a transform refuses updates of what it does not follow (running statistics): they go to copies
             buffers = dict(self.module.named_buffers())
-        kind, enabled, dtype = self.autocast
+        kind, dtype = self.device_type, self.precision
         one_tensor = self.x_spec.is_leaf()
 
         def apply(x: State) -> State:
@@ -93,11 +95,11 @@ class Map(FlatMap):
                     given = (parameters or {}) | {name: buffer.clone() for name, buffer in buffers.items()}
                     out = torch.func.functional_call(self.module, given, (state, *args))
             out = [out] if one_tensor else pytree.tree_flatten(out)[0]
-            if enabled:
+            if dtype is not None:
                 out = [new.to(old.dtype) for new, old in zip(out, x, strict=True)]
             return out
 
-        if not enabled:
+        if dtype is None:
             return apply
 
         def apply_autocast(x: State) -> State:

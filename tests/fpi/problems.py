@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +25,18 @@ EXACT: dict[str, fpi.Adjoint] = {
     "BackwardFPI-broyden": fpi.BackwardFPI(SOLVERS["broyden"]),
     "NormalCG": fpi.NormalCG(criterion=NEARLY),
     "Dense": fpi.Dense(),
+}
+
+
+CUT_CRITERION: dict[str, Any] = {"criterion": fpi.Relative(1e-20), "max_iter": 3000}
+CUT_SOLVERS: dict[str, fpi.Solver] = {
+    "picard": fpi.Picard(**CUT_CRITERION),
+    "damped": fpi.Picard(damping=0.7, **CUT_CRITERION),
+    "anderson": fpi.Anderson(**CUT_CRITERION),
+    "broyden": fpi.Broyden(**CUT_CRITERION),
+    "check_every": fpi.Picard(check_every=4, **CUT_CRITERION),
+    "anderson-check_every": fpi.Anderson(check_every=3, **CUT_CRITERION),
+    "broyden-check_every": fpi.Broyden(check_every=3, **CUT_CRITERION),
 }
 
 
@@ -67,3 +81,23 @@ def cosine(x: Tensor, rate: Tensor, z: Tensor) -> Tensor:
 
 def relative_error(a: Tensor, b: Tensor) -> float:
     return float(((a - b).norm() / b.norm()).detach())
+
+
+TURN = torch.linalg.qr(torch.randn(8, 8, dtype=DOUBLE, generator=torch.Generator().manual_seed(0)))[0]
+
+
+def turning(x: Tensor, rate: Tensor, z: Tensor) -> Tensor:
+    """Contracts by 1.05 · rate at most, and turns: no method gets a sample of high rate done in a few iterations."""
+    return rate * (x @ TURN + 0.05 * torch.sin(x)) + z
+
+
+def one_hard(batch: int = 24, hard: int = 17) -> tuple[Tensor, Tensor]:
+    """Rates and z of ``batch`` easy samples with a hard one among them."""
+    rate = torch.full((batch, 1), 0.01, dtype=DOUBLE)
+    rate[hard] = 0.93
+    return rate, torch.linspace(-2, 2, 8 * batch, dtype=DOUBLE).reshape(batch, 8).sin().requires_grad_()
+
+
+def interleaved() -> tuple[Tensor, Tensor]:
+    """Rates between 0.02 and 0.93 in mixed order: half of what is left leaves several times."""
+    return torch.linspace(0.02, 0.93, 24, dtype=DOUBLE)[torch.arange(24) * 7 % 24, None], one_hard()[1]
