@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 import fpi
-from tasks.denoising.budget import limit_lipschitz_
 from tasks.denoising.convolution import SameConv2d
 
 CPU_PIXELS = 2**15  # solved together on a CPU: with more, the hidden images leave its cache
@@ -113,7 +112,7 @@ class FPIDenoiser(Denoiser):
     def after_step(self) -> None:
         """Project back onto the contraction budget."""
         if self.lipschitz is not None:
-            limit_lipschitz_(self.layer, self.lipschitz)
+            fpi.contraction.limit_lipschitz_(self.layer, 1, self.lipschitz)
 
     def solver_metrics(self) -> dict[str, float]:
         backward = [info.backward for info in self.infos if info.backward is not None]

@@ -99,6 +99,13 @@ def test_the_budget_is_kept_from_the_start() -> None:
     x = network(z).detach()
     injected = network.layer.g.inject(z)  # type: ignore[operator]
     assert float(fpi.contraction.spectral_radius(network.layer.g, x, injected)) <= 0.5
+    first = network.layer.g.net[0]  # type: ignore[index]
+    before = first.weight.detach().clone()
+    with torch.no_grad():
+        first.weight *= 3
+    network.after_step()
+    assert fpi.contraction.lipschitz_bound(network.layer) == pytest.approx(0.5, rel=1e-5)
+    torch.testing.assert_close(first.weight[:, 1:], 3 * before[:, 1:])  # z's part keeps its freedom
     with pytest.raises(ValueError, match="lipschitz"):
         layer(lipschitz=0.0)
 
