@@ -224,7 +224,7 @@ class FreshNoise(Dataset[tuple[Tensor, Tensor]]):
 
 
 class Numbered(Sampler[tuple[int, int, Tensor]]):
-    """The batches of an :class:`EpochBatches` with the epoch and their number."""
+    """The batches of an `EpochBatches` with the epoch and their number."""
 
     def __init__(self, batches: EpochBatches) -> None:
         self.batches = batches

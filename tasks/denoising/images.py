@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+
+_BITS_PER_SAMPLE = 258  # TIFF tag
 
 Opener = Callable[[], bytes]
 
@@ -32,11 +34,26 @@ def open_image(name: str, content: bytes) -> Image.Image:
     try:
         picture = Image.open(BytesIO(content))
         picture.load()  # truncated data are noticed here
+        if picture.mode in ("RGB", "RGBA") and 16 in getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE, ()):
+            raise ImageError(f"{name} is a TIFF of 16 bits a colour, which would be cut to 8: convert it to PNG first")
         return ImageOps.exif_transpose(picture)
+    except ImageError:
+        raise
     except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not an image file of a kind known here (PNG, JPEG, TIFF, PPM, ...)") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"{name} cannot be decoded, it is damaged or truncated: {error}") from error
+
+
+def upright(pixels: np.ndarray, content: bytes) -> np.ndarray:
+    """Pixels (channels, height, width) turned as the EXIF orientation of their file says."""
+    with Image.open(BytesIO(content)) as picture:
+        orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(0, 2, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(pixels[:, ::rows, ::columns])
 
 
 def as_gray(name: str, picture: Image.Image) -> np.ndarray:
@@ -83,6 +100,6 @@ def read_all(
 
 
 def files(folder: Path) -> list[tuple[str, Opener]]:
-    """The image files of a folder in the order of their names, as sources for :func:`read_all`."""
+    """The image files of a folder in the order of their names, as sources for `read_all`."""
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".ppm"))
     return [(str(path), path.read_bytes) for path in paths]

@@ -74,7 +74,7 @@ class FPIDenoiser(Denoiser):
     """FPI_NN: x̂ is the fixed point of x = conv(relu(conv([x, z]))), started at 0 (thesis 6.1).
 
     Args:
-        channels, kernel_size, init_scale: as for :class:`FeedForward`.
+        channels, kernel_size, init_scale: as for `FeedForward`.
         solver, adjoint: how the layer is solved and differentiated.
         lipschitz: bound on ‖∂g/∂x‖ kept after every optimiser step by scaling the first convolution's x-part; None
             leaves the layer unconstrained, as in the thesis.

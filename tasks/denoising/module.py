@@ -27,7 +27,7 @@ class Denoising(L.LightningModule):
     epochs before it stand.
 
     Args:
-        network: see :class:`tasks.denoising.models.Denoiser`.
+        network: see `tasks.denoising.models.Denoiser`.
         optimizer: called with the parameters; not used for a network without.
         sigma: noise level trained for, in grey levels of 255; kept in the checkpoint.
     """

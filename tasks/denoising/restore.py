@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 import fpi
-from tasks.denoising.images import ImageError, open_image
+from tasks.denoising.images import ImageError, open_image, upright
 from tasks.denoising.models import Denoiser, FeedForward, FPIDenoiser
-from tasks.engine import console
+from tasks.engine import console, png16
 
 EIGHT_BITS = {"1": "L", "L": "L", "LA": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA"}
 TOLERANCE, MAX_ITER = 1e-7, 500  # of the solve; Anderson's method needs about 10
@@ -91,9 +91,13 @@ def denoise_file(network: Denoiser, source: Path, target: Path) -> None:
 
     Raises:
         ImageError: the file cannot be decoded, or its colour mode is not one of gray, RGB and palette (with or without
-            alpha, 8 or 16 bits a gray pixel).
+            alpha; 8 bits a channel, PNG files and gray also 16).
     """
-    picture = open_image(str(source), source.read_bytes())
+    content = source.read_bytes()
+    if png16.is_deep(content):
+        _denoise_deep(network, source, content, target)
+        return
+    picture = open_image(str(source), content)
     if picture.mode.startswith("I;16"):
         values, scale, mode, alpha = np.asarray(picture).astype(np.float32)[None], 65535, "I;16", None
     else:
@@ -116,6 +120,24 @@ def denoise_file(network: Denoiser, source: Path, target: Path) -> None:
         raise ImageError(
             f"{target} cannot be written as {mode}: {error}. Choose another folder or -o FILE.png"
         ) from error
+
+
+def _denoise_deep(network: Denoiser, source: Path, content: bytes, target: Path) -> None:
+    """A PNG with 16 bits a channel: gray or RGB, with or without alpha."""
+    if target.suffix.lower() != ".png":
+        raise ImageError(f"{source} has 16 bits a channel: give a .png as its output, got {target}")
+    try:
+        pixels = png16.decode(content)
+    except ValueError as error:
+        raise ImageError(f"{source} {error}") from error
+    pixels = upright(pixels, content)
+    colours = pixels[: len(pixels) - (len(pixels) + 1) % 2]  # the rest is alpha
+    channels = torch.from_numpy(colours.astype(np.float32) / 65535)[:, None]
+    result = _to_integers(denoise(network, channels), 65535)
+    try:
+        png16.write(target, np.concatenate([result, pixels[len(colours) :]]))
+    except OSError as error:
+        raise ImageError(f"{target} cannot be written: {error}. Choose another folder or -o FILE.png") from error
 
 
 @torch.no_grad()

@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 import fpi
+from tasks.denoising.images import upright
 from tasks.denoising.metrics import psnr
 from tasks.denoising.models import Denoiser, FeedForward, FPIDenoiser
 from tasks.denoising.module import Denoising
 from tasks.denoising.restore import main
+from tasks.engine import png16
 
 SHADES = np.add.outer(np.arange(20), np.arange(31)) * 5  # 0 to 245
 
@@ -61,6 +64,36 @@ def test_modes_are_kept_and_channels_restored_one_by_one(tmp_path: Path, identit
     before, after = Image.open(source), Image.open(target)
     assert after.mode == before.mode == mode
     np.testing.assert_array_equal(np.asarray(after), np.asarray(before))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_sixteen_bits_a_channel_are_kept(tmp_path: Path, identity: Path, channels: int) -> None:
+    pixels = np.stack([SHADES * 200 + 17 * c for c in range(channels)]).astype(np.uint16)
+    png16.write(tmp_path / "in.png", pixels)
+    assert run(tmp_path / "in.png", "--checkpoint", identity, "-o", tmp_path / "out.png") == 0
+    np.testing.assert_array_equal(png16.decode((tmp_path / "out.png").read_bytes()), pixels)
+
+
+def test_deep_images_that_would_lose_bits_are_refused(
+    tmp_path: Path, identity: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    png16.write(tmp_path / "in.png", np.zeros((3, 4, 4), dtype=np.uint16))
+    assert run(tmp_path / "in.png", "--checkpoint", identity, "-o", tmp_path / "out.jpg") == 1
+    assert "give a .png as its output" in capsys.readouterr().err
+    tifffile.imwrite(tmp_path / "in.tiff", np.zeros((4, 4, 3), dtype=np.uint16), photometric="rgb")
+    assert run(tmp_path / "in.tiff", "--checkpoint", identity, "-o", tmp_path / "out.png") == 1
+    assert "16 bits a colour" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_pillows(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture("RGB").save(tmp_path / "in.png", exif=exif)
+    pixels = np.asarray(picture("RGB")).transpose(2, 0, 1)
+    expected = ImageOps.exif_transpose(Image.open(tmp_path / "in.png"))
+    found = upright(pixels, (tmp_path / "in.png").read_bytes())
+    np.testing.assert_array_equal(found.transpose(1, 2, 0), np.asarray(expected))
 
 
 def test_palettes_become_colours_with_their_transparency(tmp_path: Path, identity: Path) -> None:
