@@ -24,7 +24,7 @@ from tasks.flow.shapes_motion import Motions, Scenes, sample_scenes
 from tasks.flow.shapes_render import Pairs, pack, render
 from tasks.flow.shapes_textures import PHOTOGRAPHS, texture_bank
 
-LARGEST_SIDE = 2047  # pixels: the renderer's 32-bit coordinates
+LARGEST_SIDE = 1024  # pixels: the renderer computes in 32 bits
 Batch = dict[str, Any]
 
 

@@ -17,7 +17,8 @@ from tasks.flow.shapes_textures import Bits, value_noise
 SIDE = 128  # texels of a field
 FINE = 4  # raster pixels a texel
 UNIT = 64  # distances are in 1/64 texel
-LIMIT = 255  # and clamped to about 4 texels: an edge needs no more
+LIMIT = 511  # and clamped to 8 texels: half a pixel of a shape of 8 pixels, the smallest
+SMALLEST = 8  # pixels
 GRID = SIDE * FINE  # raster pixels a side; coordinates are in half a raster pixel from the middle
 REACH = GRID * 96 // 100  # no outline goes beyond this distance from the middle, in the same unit
 
@@ -42,7 +43,9 @@ def _signed_distance(inside: Raster) -> NDArray[np.int32]:
     corners = (distance[half - 1 :: FINE, half - 1 :: FINE], distance[half - 1 :: FINE, half::FINE])
     corners += (distance[half::FINE, half - 1 :: FINE], distance[half::FINE, half::FINE])
     mean = (corners[0] + corners[1]) + (corners[2] + corners[3])
-    return np.clip(np.rint(mean * (UNIT / 4 / FINE)), -LIMIT, LIMIT).astype(np.int32)
+    field = np.clip(np.rint(mean * (UNIT / 4 / FINE)), -LIMIT, LIMIT).astype(np.int32)
+    field[[0, -1]] = field[:, [0, -1]] = -LIMIT  # what the renderer finds beyond the field
+    return field
 
 
 def _grid() -> tuple[NDArray[np.int64], NDArray[np.int64]]:

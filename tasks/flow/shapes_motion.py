@@ -33,7 +33,7 @@ class Motions:
     """
 
     scale: float = 1.0  # of all displacements: 0.5 for frames of half the size
-    background_spread: float = 1.5
+    background_spread: float = 1.9
     background_limit: float = 40.0
     background_still: float = 0.67  # probability of no rotation, and of no zoom
     background_rotation: float = 0.25
@@ -86,7 +86,7 @@ def sample_scenes(
 
     count = objects[0] + _floor(u[:, 0, 31] * (objects[1] - objects[0] + 1))
     present = (np.arange(layers)[None] <= count[:, None]) & ~ground
-    side = np.where(present, np.rint(scale * (40 + 260 * u[..., 0] * u[..., 0])), 0.0)
+    side = np.maximum(np.rint(scale * (40 + 260 * u[..., 0] * u[..., 0])), shapes_masks.SMALLEST) * present
 
     x, y = _floor(u[..., 1] * width), _floor(u[..., 2] * height)
     centre = np.stack([np.where(ground, width // 2, x), np.where(ground, height // 2, y)], axis=-1)

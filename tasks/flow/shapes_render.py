@@ -149,7 +149,7 @@ def _opacity(tensors: dict[str, Tensor], layer: int, frame: int, outlines: Tenso
     first = (tensors["outline"][:, layer, None, None] * side**2).int() + (v >> 6) * side
     columns = u >> 6
     distance = _bilinear(outlines, (first, first + side), (columns, columns + 1), u & 63, v & 63)
-    # from 2^-12 of 1/64 texel to 1/64 pixel (below 2^31 up to a size of 2,047); a size of 0 (no shape) leaves nothing
+    # from 2^-12 of 1/64 texel to 1/64 pixel (below 2^31 up to a size of 1,023); a size of 0 (no shape) leaves nothing
     size = tensors["size"][:, layer, frame, None, None].int()
     return ((distance * size >> 12 + side.bit_length() - 1) + STEPS // 2).clamp_(0, STEPS).mul_(size > 0)
 
