@@ -58,6 +58,9 @@ reproduce-%: setup
 data-bibtex: ## Download the Bibtex data into data/ (3.5 MB, checksums verified)
 data-train400: ## Download the real stand-in images of denoising into data/ (16 MB, checksums verified)
 data-flyingchairs: ## Download FlyingChairs, the paper's images of denoising and optical flow, into data/ (31 GB)
+data-flow-chairs: ## Download nine pairs of FlyingChairs into data/, to evaluate optical flow on (25 MB)
+data-shapes: setup ## Write 100 flying shapes into data/flow/FlyingShapes (280 MB; ARGS='--pairs 22872 --to DIR')
+	$(RUN) scripts/flow_shapes.py $(ARGS)
 data-%: setup
 	$(RUN) scripts/data.py $* $(ARGS)
 
