@@ -1,4 +1,4 @@
-"""Write flying shapes to disk in FlyingChairs' layout: `python scripts/flow_shapes.py --pairs 1000` (or `make data-shapes`).
+"""Write flying shapes to disk in FlyingChairs' layout: `python scripts/flow_shapes.py --pairs 100`, `make data-shapes`.
 
 The pairs are those that the data configs flow_*_shapes train on; the folder is read like FlyingChairs.
 """
@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1, help="number of the first pair to write, to share the work")
     parser.add_argument("--seed", type=int, default=0, help="of the set")
     parser.add_argument("--size", type=int, nargs=2, default=(384, 512), metavar=("HEIGHT", "WIDTH"), help="pixels")
-    parser.add_argument("--objects", type=int, nargs=2, default=(2, 20), metavar=("LEAST", "MOST"), help="shapes a pair")
+    parser.add_argument("--objects", type=int, nargs=2, default=(2, 20), metavar=("LEAST", "MOST"), help="a pair")
     parser.add_argument("--scale", type=float, default=1.0, help="of all displacements")
     parser.add_argument("--textures", type=int, default=64, help="generated textures")
     parser.add_argument("--outlines", type=int, default=100, help="outlines of shapes")

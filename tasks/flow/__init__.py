@@ -1,1 +1,1 @@
-"""Optical flow, thesis 6.2: FlowNetS with an FPI layer, and PWC-Net with a learned Horn-Schunck energy."""
+"""Optical flow (thesis 6.2, 6.4.2): FlowNetS with an FPI layer, and a learned Horn-Schunck energy."""

@@ -1,71 +1,35 @@
 """Lightning data modules of the flow task: FlyingChairs, MPI-Sintel and the flying shapes that stand in for them.
 
 A batch is a dict: frame1, frame2 (B, 3, H, W) float32, RGB in [0, 1]; flow (B, 2, H, W) float32, pixels at full
-resolution, u to the right, v downwards; valid (B, 1, H, W) bool. Evaluation batches hold one pair each, of any size, and
-its "name". Training batch b of epoch e is a function of (seed, e, b) alone: a resumed run sees the same pixels.
+resolution, u to the right, v downwards; valid (B, 1, H, W) bool. Evaluation batches hold one pair each, of any size,
+and its "name". Training batch b of epoch e is a function of (seed, e, b) alone: a resumed run sees the same pixels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from tasks.engine.batches import EpochBatches, mix_seed
 from tasks.flow import readers
 from tasks.flow.augment import Augmentation
+from tasks.flow.batches import (
+    Batch,
+    EpochAndIndices,
+    EvaluationBatches,
+    FilePairs,
+    GeneratedPairs,
+    Indices,
+    Pairs,
+    TrainingBatches,
+    training_batch,
+)
 from tasks.flow.readers import PairFiles
-from tasks.flow.shapes import FlyingShapes
 
 HELD_OUT_SEED = 640_133  # of generated evaluation pairs, whatever the seed of the run
-
-Batch = dict[str, Any]
-
-
-class Pairs(Protocol):
-    """Pairs by index: FilePairs, GeneratedPairs."""
-
-    def __len__(self) -> int: ...
-
-    def batch(self, indices: Sequence[int], device: torch.device | str = "cpu") -> Batch: ...
-
-    def name(self, index: int) -> str: ...
-
-
-class FilePairs:
-    """Pairs on disk. Raises readers.OddFilesError if pairs of one batch differ in size."""
-
-    def __init__(self, files: Sequence[PairFiles]) -> None:
-        self.files = list(files)
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def name(self, index: int) -> str:
-        return self.files[index].name
-
-    def batch(self, indices: Sequence[int], device: torch.device | str = "cpu") -> Batch:
-        return _join([{k: v[None].to(device) for k, v in readers.load_pair(self.files[i]).items()} for i in indices])
-
-
-class GeneratedPairs:
-    """The first n flying shapes of a set."""
-
-    def __init__(self, shapes: FlyingShapes, n: int) -> None:
-        self.shapes, self.n = shapes, n
-
-    def __len__(self) -> int:
-        return self.n
-
-    def name(self, index: int) -> str:
-        return f"shapes/{index + 1:05d}"
-
-    def batch(self, indices: Sequence[int], device: torch.device | str = "cpu") -> Batch:
-        return self.shapes.batch(indices, device)
 
 
 class FlowData(pl.LightningDataModule):
@@ -81,7 +45,7 @@ class FlowData(pl.LightningDataModule):
         n_train, n_eval: use only the first so many pairs; None: all.
         workers: processes that prepare batches (0: the training process itself).
         pin_memory: page-locked batches, copied to a CUDA device while it computes; without such a device no effect.
-        on_device: prepare training batches (generation, augmentation) on the device that trains; workers then do nothing.
+        on_device: make training batches (generation, augmentation) on the device that trains, not in workers.
     """
 
     label: str
@@ -209,79 +173,6 @@ class ShapesData(FlowData):
         return train, FilePairs(real)
 
 
-class EpochAndIndices(EpochBatches):
-    """(epoch, indices of a batch): shuffled by (seed, epoch), at most `limit` batches an epoch.
-
-    Lightning calls `set_epoch` before each training epoch.
-    """
-
-    def __init__(self, n: int, batch_size: int, seed: int, limit: int | None = None) -> None:
-        super().__init__(n, batch_size, seed, drop_last=True)
-        self.limit = limit
-
-    def __len__(self) -> int:
-        batches = super().__len__()
-        return batches if self.limit is None else min(batches, self.limit)
-
-    def __iter__(self) -> Iterator[Any]:
-        return ((self.epoch, indices.tolist()) for indices in super().__iter__())
-
-
-class TrainingBatches(Dataset[Batch]):
-    """Training batches by (epoch, indices)."""
-
-    def __init__(self, pairs: Pairs, augment: Augmentation | None, seed: int) -> None:
-        self.pairs, self.augment, self.seed = pairs, augment, seed
-
-    def __getitem__(self, index: tuple[int, list[int]]) -> Batch:
-        epoch, indices = index
-        # one by one: a crop may make equal sizes of different ones
-        ones = [training_batch(self.pairs, self.augment, self.seed, epoch, [i], "cpu") for i in indices]
-        return _join(ones)
-
-
-class Indices(Dataset[Batch]):
-    """What a batch is to be made of, where the training device makes it."""
-
-    def __getitem__(self, index: tuple[int, list[int]]) -> Batch:
-        return {"epoch": index[0], "indices": index[1]}
-
-
-class EvaluationBatches(Dataset[Batch]):
-    """One pair a batch, in order, with its name."""
-
-    def __init__(self, pairs: Pairs) -> None:
-        self.pairs = pairs
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> Batch:
-        return {**self.pairs.batch([index]), "name": [self.pairs.name(index)]}
-
-
-def training_batch(
-    pairs: Pairs, augment: Augmentation | None, seed: int, epoch: int, indices: list[int], device: torch.device | str
-) -> Batch:
-    """The pairs of these indices as epoch `epoch` shows them: a function of the arguments alone."""
-    batch = pairs.batch(indices, device)
-    return batch if augment is None else augment(batch, [mix_seed(seed, epoch, i) for i in indices])
-
-
 def _verified(train: list[PairFiles], val: list[PairFiles]) -> tuple[Pairs, Pairs]:
     readers.verify([*train, *val])
     return FilePairs(train), FilePairs(val)
-
-
-def _join(batches: list[Batch]) -> Batch:
-    sizes = {tuple(batch["flow"].shape[2:]) for batch in batches}
-    if len(sizes) > 1:
-        found = ", ".join(f"{width}x{height}" for height, width in sorted(sizes))
-        raise readers.OddFilesError(
-            f"pairs of different sizes in one batch: {found}. Fix: set data.augment.crop, or data.batch_size=1."
-        )
-    return {name: _cat([batch[name] for batch in batches]) for name in batches[0]}
-
-
-def _cat(tensors: list[Tensor]) -> Tensor:
-    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)

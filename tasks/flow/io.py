@@ -124,7 +124,9 @@ def _read_flo(path: Path) -> tuple[Tensor, Tensor]:
     flow = torch.from_numpy(data).permute(2, 0, 1).contiguous()
     finite = flow.isfinite().all(0)
     if odd := int((~finite).sum()):
-        warnings.warn(f"{path}: {odd:,} of {height * width:,} pixels have flow that is not finite; masked", stacklevel=3)
+        warnings.warn(
+            f"{path}: {odd:,} of {height * width:,} pixels have flow that is not finite; masked", stacklevel=3
+        )
     valid = finite & (flow.abs() <= FLO_UNKNOWN).all(0)
     return torch.where(valid, flow, 0.0), valid
 

@@ -90,16 +90,19 @@ def kitti(root: Path | None = None) -> list[PairFiles]:
     training = (root or _folder("KittiFlow")) / "training"
     images, flows = training / "image_2", training / "flow_occ"
     stems = [f"{number:06d}" for number in range(KITTI_PAIRS)]
-    return [PairFiles(f"kitti/{s}", images / f"{s}_10.png", images / f"{s}_11.png", flows / f"{s}_10.png") for s in stems]
+    return [
+        PairFiles(f"kitti/{s}", images / f"{s}_10.png", images / f"{s}_11.png", flows / f"{s}_10.png") for s in stems
+    ]
 
 
 def middlebury(root: Path | None = None) -> list[PairFiles]:
-    """Middlebury's sequences with ground truth (Baker et al. 2011): root/<Sequence>/{frame10.png, frame11.png, flow10.flo}."""
+    """Middlebury's sequences with ground truth (Baker et al. 2011).
+
+    `root` has a folder a sequence, each with frame10.png, frame11.png and flow10.flo.
+    """
     root = root or locate("flow-middlebury").parent
     folders = sorted(path for path in root.iterdir() if path.is_dir())
-    return [
-        PairFiles(f"middlebury/{f.name}", f / "frame10.png", f / "frame11.png", f / "flow10.flo") for f in folders
-    ]
+    return [PairFiles(f"middlebury/{f.name}", f / "frame10.png", f / "frame11.png", f / "flow10.flo") for f in folders]
 
 
 def real_pairs(sets: Sequence[str]) -> list[PairFiles]:
@@ -137,7 +140,9 @@ def verify(pairs: Iterable[PairFiles]) -> None:
 
 
 def load_pair(files: PairFiles) -> dict[str, Tensor]:
-    """frame1, frame2 (3, H, W) float32 in [0, 1]; flow (2, H, W) float32 pixels, 0 where not valid; valid (1, H, W) bool.
+    """frame1, frame2 (3, H, W) float32 in [0, 1]; flow (2, H, W) float32 pixels; valid (1, H, W) bool.
+
+    The flow is 0 where it is not valid.
 
     Raises FlowFileError for a file that cannot be read, OddFilesError for files of different sizes.
     """

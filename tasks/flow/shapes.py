@@ -1,9 +1,8 @@
 """Flying shapes: generated pairs of frames with exact flow, in the manner of FlyingChairs (Dosovitskiy et al. 2015).
 
 A textured background and 2-20 textured shapes over it, each under a similarity motion, the shapes' composed with the
-background's. Sample i of seed s is a function of (s, i) and the settings alone: nothing is stored, nothing is drawn from
-a global generator, and frames, flow and masks are the same bits on every machine and device (integers throughout; see
-shapes_motion and shapes_render). With natural textures this holds for one version of scikit-image's photographs.
+background's. Sample i of seed s is a function of (s, i) and the settings alone, the same bits on every machine and
+device: SHAPES.md says how, what is guaranteed, and how it compares with FlyingChairs.
 """
 
 from __future__ import annotations
@@ -81,7 +80,7 @@ class FlyingShapes:
         return render(self.scenes(indices), textures, outlines, self.height, self.width)
 
     def batch(self, indices: Sequence[int], device: torch.device | str = "cpu") -> Batch:
-        """frame1, frame2 (B, 3, H, W) float32 in [0, 1]; flow (B, 2, H, W) float32 pixels; valid (B, 1, H, W), all True.
+        """frame1, frame2 (B, 3, H, W) float32 in [0, 1]; flow (B, 2, H, W) float32 pixels; valid (B, 1, H, W) True.
 
         On a CPU the pairs are drawn one by one, because a pair of its own has smaller windows to draw.
         """
@@ -101,10 +100,10 @@ def _banks(procedural: int, natural: bool, outlines: int, device: torch.device) 
 
 
 def write_chairs(shapes: FlyingShapes, folder: Path, first: int, last: int, validation_every: int = 36) -> None:
-    """Write pairs first...last - 1 in FlyingChairs' layout: data/00001_img1.ppm, _img2.ppm, _flow.flo, and the split file.
+    """Write pairs first...last - 1 in FlyingChairs' layout: data/00001_img1.ppm, _img2.ppm, _flow.flo; split file.
 
-    Occlusion masks go to occlusions/00001.png (255: occluded). Every `validation_every`-th pair is marked for validation
-    (22,872 pairs: 636; FlyingChairs: 640). Files already there are written anew with the same bytes.
+    Occlusion masks go to occlusions/00001.png (255: occluded). Every `validation_every`-th pair is marked for
+    validation (22,872 pairs: 635; FlyingChairs: 640). Files already there are written anew with the same bytes.
     """
     for name in ("data", "occlusions"):
         (folder / name).mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Outlines of the flying shapes: a bank of signed distance fields, from which the renderer draws smooth edges at any size.
+"""Outlines of the flying shapes: a bank of signed distance fields, which give smooth edges at any size.
 
 As the textures, made of integers (and of correctly rounded square roots), so that a bank is the same bytes everywhere.
 """
@@ -40,10 +40,9 @@ def outline_bank(n: int, seed: int = 0) -> NDArray[np.int32]:
 def _signed_distance(inside: Raster) -> NDArray[np.int32]:
     distance = np.where(inside, distance_transform_edt(inside) - 0.5, 0.5 - distance_transform_edt(~inside))
     half = FINE // 2  # a texel's value is the distance at its centre, the corner of four raster pixels
-    corners = (distance[half - 1 :: FINE, half - 1 :: FINE], distance[half - 1 :: FINE, half::FINE])
-    corners += (distance[half::FINE, half - 1 :: FINE], distance[half::FINE, half::FINE])
-    mean = (corners[0] + corners[1]) + (corners[2] + corners[3])
-    field = np.clip(np.rint(mean * (UNIT / 4 / FINE)), -LIMIT, LIMIT).astype(np.int32)
+    rows = distance[half - 1 :: FINE] + distance[half::FINE]
+    total = rows[:, half - 1 :: FINE] + rows[:, half::FINE]
+    field = np.clip(np.rint(total * (UNIT / 4 / FINE)), -LIMIT, LIMIT).astype(np.int32)
     field[[0, -1]] = field[:, [0, -1]] = -LIMIT  # what the renderer finds beyond the field
     return field
 

@@ -1,6 +1,6 @@
 """What happens in a pair of flying shapes: layers, their poses, and similarity motions with FlyingChairs' statistics.
 
-A motion is S(x) = c + A (x - c) + d with A = [[a, -b], [b, a]]; a, b and d are integers in units of 2^-16, c is a pixel.
+A motion is S(x) = c + A (x - c) + d with A = [[a, -b], [b, a]]; a, b and d are integers of 2^-16, c is a pixel.
 Everything comes from raw Philox integers keyed by (seed, index) and the four basic operations of float64, which are
 correctly rounded everywhere, and is then rounded to such integers: the same numbers on every machine.
 """
@@ -50,9 +50,9 @@ class Scenes:
     """A batch of pairs in numbers; arrays (B, L, ...) over layers, the background first, then back to front.
 
     centre: (x, y) in pixels. motion: a, b, dx, dy in 2^-16. texture, outline: numbers in the banks. tint: weight of the
-    colour (0...64), then R, G, B. size: side of the outline's square in both frames, in pixels, 0: no shape in this layer.
-    texture_map, outline_map: (frame, m, n, tu, tv) maps a frame's pixel, relative to its centre in that frame, to texels:
-    (m x - n y + tu, n x + m y + tv) in 2^-16. middle: the centre's pixel in both frames.
+    colour (0...64), then R, G, B. size: side of the outline's square in both frames, in pixels; 0: no shape.
+    middle: the centre's pixel in both frames. texture_map, outline_map: for both frames m, n, tu, tv in 2^-16, which
+    take a pixel at (x, y) from the middle to the texel (m x - n y + tu, n x + m y + tv).
     """
 
     centre: Ints
@@ -103,7 +103,9 @@ def sample_scenes(
     detail = 0.35 + 0.5 * u[..., 19]
     texture_map, middle = _maps(detail, 2 * u[..., 20] - 1, motion, centre, u[..., 21:23] * shapes_textures.SIDE)
     fields = shapes_masks.SIDE / np.maximum(side, 1)
-    to_field, _ = _maps(fields, 2 * u[..., 23] - 1, motion, centre, np.full((*side.shape, 2), shapes_masks.SIDE / 2 - 0.5))
+    outline_map, _ = _maps(
+        fields, 2 * u[..., 23] - 1, motion, centre, np.full((*side.shape, 2), shapes_masks.SIDE / 2 - 0.5)
+    )
     zoom = _sqrt(motion[..., 0] ** 2 + motion[..., 1] ** 2) / ONE
     return Scenes(
         centre=centre,
@@ -114,7 +116,7 @@ def sample_scenes(
         size=_int(np.stack([side, side * zoom], axis=-1)),
         middle=middle,
         texture_map=texture_map,
-        outline_map=to_field,
+        outline_map=outline_map,
     )
 
 

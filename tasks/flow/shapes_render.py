@@ -184,7 +184,5 @@ def _flow(tensors: dict[str, Tensor], layer: Tensor, columns: Tensor, rows: Tens
     cx, cy = tensors["centre"].unbind(-1)
     p = a - ONE
     flat = layer.flatten(1)
-    p, b, ox, oy = (
-        one.gather(1, flat).view_as(layer) for one in (p, b, dx - p * cx + b * cy, dy - b * cx - p * cy)
-    )
+    p, b, ox, oy = (one.gather(1, flat).view_as(layer) for one in (p, b, dx - p * cx + b * cy, dy - b * cx - p * cy))
     return torch.stack([p * columns - b * rows + ox, b * columns + p * rows + oy], dim=1)

@@ -74,7 +74,7 @@ def _colours(bits: Bits, *shape: int) -> Plane:
 
 
 def value_noise(bits: Bits, side: int, coarsest: int, octaves: int) -> Plane:
-    """Smooth noise (side, side) of 0...255: random lattices of 2^coarsest, 2^(coarsest + 1), ... cells, halving weights."""
+    """Smooth noise (side, side) of 0...255: lattices of 2^coarsest, 2^(coarsest + 1), ... cells, halving weights."""
     total = np.zeros((side, side), np.int64)
     weights = 0
     for octave in range(octaves):
@@ -169,5 +169,3 @@ def _detail(image: Image, bits: Bits) -> Image:
     noise = value_noise(bits, SIDE, 6, 3)[:, :, None] - 128
     amplitude = bits.one(20, 70)
     return np.clip(image.astype(np.int64) + ((noise * amplitude) >> 7), 0, 255).astype(np.uint8)
-
-

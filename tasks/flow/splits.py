@@ -1,7 +1,7 @@
-"""The official splits of FlyingChairs and MPI-Sintel into training and validation pairs: facts, so that no list is needed.
+"""The official splits of FlyingChairs and MPI-Sintel into training and validation pairs, so that no list is needed.
 
-FlyingChairs: FlyingChairs_train_val.txt of the data set's page (22,232 + 640 pairs). MPI-Sintel: the list published with
-FlowNet (908 + 133 pairs of each pass; pairs sorted by sequence, then frame).
+FlyingChairs: FlyingChairs_train_val.txt of the data set's page (22,232 + 640 pairs). MPI-Sintel: the list published
+with FlowNet (908 + 133 pairs of each pass; pairs sorted by sequence, then frame).
 """
 
 from __future__ import annotations

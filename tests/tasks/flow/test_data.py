@@ -14,13 +14,19 @@ from omegaconf import OmegaConf
 
 from tasks.engine import data as engine_data
 from tasks.flow.augment import Augmentation
-from tasks.flow.data import ChairsData, FilePairs, FlowData, ShapesData, SintelData
+from tasks.flow.batches import FilePairs
+from tasks.flow.data import ChairsData, FlowData, ShapesData, SintelData
 from tasks.flow.readers import OddFilesError, chairs
 from tasks.flow.shapes import FlyingShapes, write_chairs
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 SHAPES = partial(FlyingShapes, height=64, width=96, objects=(2, 4), procedural=2, natural=False, outlines=5)
-CONTRACT = {"frame1": (3, torch.float32), "frame2": (3, torch.float32), "flow": (2, torch.float32), "valid": (1, torch.bool)}
+CONTRACT = {
+    "frame1": (3, torch.float32),
+    "frame2": (3, torch.float32),
+    "flow": (2, torch.float32),
+    "valid": (1, torch.bool),
+}
 
 
 def shapes_data(**options: Any) -> ShapesData:
@@ -129,7 +135,10 @@ def test_chairs_from_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     write_chairs(SHAPES(seed=0), tmp_path / "flow/FlyingChairs", 0, 6, validation_every=3)
     data = ChairsData(seed=0, batch_size=2)
     data.setup()
-    assert len(batches(data)) == 2 and [b["name"] for b in data.val_dataloader()] == [["chairs/00003"], ["chairs/00006"]]
+    assert len(batches(data)) == 2 and [b["name"] for b in data.val_dataloader()] == [
+        ["chairs/00003"],
+        ["chairs/00006"],
+    ]
     assert data.label == "FlyingChairs" and not data.stand_in
     assert equal({**next(iter(data.val_dataloader()))}, {**SHAPES(seed=0).batch([2]), "name": ["chairs/00003"]})
 
@@ -154,7 +163,9 @@ def test_sizes_that_do_not_fit_one_batch(tmp_path: Path) -> None:
         pairs.batch([0, 1])
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 0}, {"n_train": 0}, {"epoch_batches": 0}, {"seed": -1}, {"set_seed": 640_133}])
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 0}, {"n_train": 0}, {"epoch_batches": 0}, {"seed": -1}, {"set_seed": 640_133}]
+)
 def test_impossible_settings_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=f"data.{next(iter(options))}"):
         shapes_data(**options)
@@ -164,7 +175,11 @@ def test_impossible_settings_are_refused(options: dict[str, int]) -> None:
 def test_evaluation_on_real_pairs() -> None:
     data = shapes_data(real_sets=["chairs", "sintel", "middlebury"])
     found = list(data.val_dataloader())
-    assert len(found) == 23 and {batch["name"][0].split("/")[0] for batch in found} == {"chairs", "sintel", "middlebury"}
+    assert len(found) == 23 and {batch["name"][0].split("/")[0] for batch in found} == {
+        "chairs",
+        "sintel",
+        "middlebury",
+    }
     assert {tuple(batch["flow"].shape[2:]) for batch in found} == {(384, 512), (436, 1024), (388, 584), (480, 640)}
     zero = [batch["flow"].square().sum(1).sqrt()[batch["valid"][:, 0]].mean().item() for batch in found]
     assert 8 < sum(zero[:9]) / 9 < 12  # zero flow's error on the chairs
@@ -190,5 +205,7 @@ def test_configs_make_data_modules(name: str) -> None:
 
 def test_configs_are_complete() -> None:
     assert set(CONFIG_NAMES) == {
-        f"flow_{family}_{profile}" for family in ("chairs", "sintel") for profile in ("paper", "shapes", "sample", "smoke")
+        f"flow_{family}_{profile}"
+        for family in ("chairs", "sintel")
+        for profile in ("paper", "shapes", "sample", "smoke")
     }

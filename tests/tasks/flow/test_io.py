@@ -70,7 +70,9 @@ def test_kitti_round_trip_and_a_second_reader(tmp_path: Path) -> None:
     from torchvision.datasets._optical_flow import _read_16bits_png_with_flow_and_valid_mask
 
     theirs, their_mask = _read_16bits_png_with_flow_and_valid_mask(str(tmp_path / "a.png"))
-    assert torch.equal(torch.as_tensor(theirs)[:, valid], back[:, valid]) and torch.equal(torch.as_tensor(their_mask), valid)
+    assert torch.equal(torch.as_tensor(theirs)[:, valid], back[:, valid]) and torch.equal(
+        torch.as_tensor(their_mask), valid
+    )
     with Image.open(tmp_path / "a.png") as image:  # checksums and structure hold in a third one
         image.load()
 

@@ -171,7 +171,6 @@ def test_only_two_passes_and_three_real_sets() -> None:
         readers.real_pairs(["kitti"])
 
 
-
 @pytest.mark.data
 def test_splits_are_the_official_lists(fpi_data: Path) -> None:
     marks = (fpi_data / "flow/splits/FlyingChairs_train_val.txt").read_text().split()
