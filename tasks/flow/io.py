@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import struct
 import warnings
-import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_png
+
+from tasks.engine import png16
 
 FLO_MAGIC = b"PIEH"  # the float 202021.25, little-endian
 FLO_UNKNOWN = 1e9  # larger values mark unknown flow (Middlebury's convention)
@@ -81,19 +81,7 @@ def write_kitti_png(path: str | Path, flow: Tensor, valid: Tensor) -> None:
     code = torch.where(valid, (flow.double() * 64).round() + 2**15, 0.0)
     if not bool(((code >= 0) & (code < 2**16)).all()):
         raise ValueError(f"{path}: KITTI's format holds flow in [-{KITTI_LIMIT:.0f}, {KITTI_LIMIT:.0f}) pixels only")
-    pixels = torch.stack([*code, valid.double()], dim=2).numpy().astype(">u2")
-    height, width = valid.shape
-    rows = b"".join(b"\0" + row.tobytes() for row in pixels)  # \0: no filter
-    chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)),  # 16 bits a channel, RGB
-        (b"IDAT", zlib.compress(rows)),
-        (b"IEND", b""),
-    ]
-    # By hand: neither Pillow nor torchvision writes PNGs of 3 x 16 bits.
-    with open(path, "wb") as stream:
-        stream.write(b"\x89PNG\r\n\x1a\n")
-        for kind, data in chunks:
-            stream.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+    png16.write(path, torch.cat([code, valid[None].double()]).numpy().astype(np.uint16))
 
 
 def read_image(path: str | Path) -> Tensor:
@@ -133,12 +121,12 @@ def _read_flo(path: Path) -> tuple[Tensor, Tensor]:
 
 def _read_kitti_png(path: Path) -> tuple[Tensor, Tensor]:
     try:
-        code = decode_png(torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8), ImageReadMode.UNCHANGED)
-    except RuntimeError as error:
-        raise FlowFileError(path, f"cannot be decoded ({error})", "a 16-bit PNG") from error
-    if code.dtype != torch.uint16 or code.shape[0] != 3:
-        raise FlowFileError(path, f"{code.shape[0]} channels of {code.dtype}", "3 channels of 16 bits (KITTI flow)")
-    numbers = code.to(torch.int32)
+        code = png16.decode(path.read_bytes())
+    except ValueError as error:
+        raise FlowFileError(path, str(error), "3 channels of 16 bits (KITTI flow)") from error
+    if code.shape[0] != 3:
+        raise FlowFileError(path, f"{code.shape[0]} channels", "3 channels of 16 bits (KITTI flow)")
+    numbers = torch.from_numpy(code.astype(np.int32))
     valid = numbers[2] != 0
     return torch.where(valid, (numbers[:2] - 2**15).float() / 64, 0.0), valid
 

@@ -1,7 +1,7 @@
 """Files of the published flow data sets as lists of pairs, checked before anything is trained.
 
-Folders are those of torchvision's dataset classes (FlyingChairs/data, Sintel/training, KittiFlow/training), which
-tests compare with. The classes themselves are not used: they pair files by their place in a listing (one missing file
+Folders are as in torchvision's dataset classes (FlyingChairs/data, Sintel/training, KittiFlow/training), which tests
+compare with. The classes themselves are not used: they pair files by their place in a listing (one missing file
 shifts all that follow), take MPI-Sintel's sequences in the file system's order, and name no file in their errors.
 """
 
@@ -23,10 +23,15 @@ CHAIRS_LIST = "FlyingChairs_train_val.txt"
 KITTI_PAIRS = 200  # KITTI 2015
 SHOWN = 20  # odd files named in an error
 REAL_SETS = {"chairs": "flow-chairs", "sintel": "flow-sintel", "middlebury": "flow-middlebury"}  # manifest entries
-PAGES = {
-    "FlyingChairs": "https://lmb.informatik.uni-freiburg.de/resources/datasets/FlyingChairs.en.html",
-    "Sintel": "http://sintel.is.tue.mpg.de",
-    "KittiFlow": "https://www.cvlibs.net/datasets/kitti/eval_scene_flow.php?benchmark=flow",
+# below a data folder: the unpacked zip file of `make data-flyingchairs`, its content, torchvision's place
+CHAIRS_FOLDERS = ("flyingchairs/FlyingChairs_release", "flyingchairs", "flow/FlyingChairs")
+CONTENT = {"FlyingChairs": "data", "Sintel": "training", "KittiFlow": "training"}
+FIXES = {
+    "FlyingChairs": "`make data-flyingchairs` (31 GB) and unzip data/flyingchairs/FlyingChairs.zip where it is, "
+    "or set FPI_DATA to a folder that has it (data/README.md)",
+    "Sintel": "get it from http://sintel.is.tue.mpg.de and unzip it as flow/Sintel below FPI_DATA (data/README.md)",
+    "KittiFlow": "get it from https://www.cvlibs.net/datasets/kitti and unzip it as flow/KittiFlow below FPI_DATA "
+    "(data/README.md)",
 }
 
 
@@ -114,7 +119,10 @@ def real_pairs(sets: Sequence[str]) -> list[PairFiles]:
     for name in sets:
         if name not in REAL_SETS:
             raise ValueError(f"no real pairs called {name!r}; there are: {', '.join(REAL_SETS)}")
-        folder = locate(REAL_SETS[name])
+        try:
+            folder = locate(REAL_SETS[name])
+        except DataNotFoundError as error:
+            raise DataNotFoundError(f"{error}\n  Or leave {name} out of data.real_sets.") from error
         if name == "chairs":
             stems = [path.name.removesuffix("-gt.flo") for path in sorted(folder.glob("*-gt.flo"))]
             files = [(s, folder / f"{s}-img0.ppm", folder / f"{s}-img1.ppm", folder / f"{s}-gt.flo") for s in stems]
@@ -203,11 +211,11 @@ def _different(sizes: dict[Path, tuple[int, int]]) -> str | None:
 
 
 def _folder(name: str) -> Path:
-    places = [place / "flow" / name for place, _ in search_places()]
-    for place in places:
-        if place.is_dir():
-            return place
-    raise DataNotFoundError(
-        f"data '{name}' not found: there is no folder {' or '.join(map(str, places))}.\n"
-        f"  Fix: get it from {PAGES[name]} and set FPI_DATA to a folder that has flow/{name} (data/README.md)."
-    )
+    candidates = CHAIRS_FOLDERS if name == "FlyingChairs" else (f"flow/{name}",)
+    for place, _ in search_places():
+        for folder in candidates:
+            if (place / folder / CONTENT[name]).is_dir():
+                return place / folder
+    labels = " or ".join(label for _, label in search_places())
+    wanted = " or ".join(f"{folder}/{CONTENT[name]}" for folder in candidates)
+    raise DataNotFoundError(f"data '{name}' not found: there is no folder {wanted} in {labels}.\n  Fix: {FIXES[name]}.")

@@ -158,9 +158,9 @@ def test_unreadable_split_file_is_refused(chairs: Path) -> None:
 def test_absent_data_set_says_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FPI_DATA", str(tmp_path))
     monkeypatch.setattr(data, "DATA_DIR", tmp_path / "none")
-    with pytest.raises(data.DataNotFoundError, match=f"{tmp_path}/flow/FlyingChairs or [\\s\\S]*FlyingChairs.en.html"):
+    with pytest.raises(data.DataNotFoundError, match=f"FPI_DATA={tmp_path}[\\s\\S]*make data-flyingchairs"):
         readers.chairs("train")
-    (tmp_path / "flow/FlyingChairs").mkdir(parents=True)
+    (tmp_path / "flyingchairs/FlyingChairs_release/data").mkdir(parents=True)  # as the zip file unpacks
     assert len(readers.chairs("train")) == 22_232 and len(readers.chairs("val")) == 640
 
 
@@ -169,6 +169,15 @@ def test_only_two_passes_and_three_real_sets() -> None:
         readers.sintel("train", "albedo", Path("."))
     with pytest.raises(ValueError, match="'kitti'; there are: chairs, sintel, middlebury"):
         readers.real_pairs(["kitti"])
+
+
+def test_absent_real_pairs_can_be_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FPI_DATA", str(tmp_path))
+    monkeypatch.setattr(data, "DATA_DIR", tmp_path / "none")
+    with pytest.raises(
+        data.DataNotFoundError, match=r"flow/sintel/.* is missing[\s\S]*leave sintel out of data.real_sets"
+    ):
+        readers.real_pairs(["sintel"])
 
 
 @pytest.mark.data
