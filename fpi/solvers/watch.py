@@ -191,9 +191,10 @@ class Watch:
 
 
 def agree(a: State, b: State) -> bool:
-    """Are these the same values, up to the rounding of different kernels?"""
-    error = squared_norm([u - v for u, v in zip(a, b, strict=True)], "sample")
-    return bool((error <= _AGREE**2 * squared_norm(b, "sample") + torch.finfo(error.dtype).tiny).all())
+    """Are these the same values, up to the rounding of different kernels?  Samples not finite in both are the same."""
+    size, error = squared_norm(b, "sample"), squared_norm([u - v for u, v in zip(a, b, strict=True)], "sample")
+    broken = ~size.isfinite() & ~squared_norm(a, "sample").isfinite()
+    return bool((broken | (error <= _AGREE**2 * size + torch.finfo(error.dtype).tiny)).all())
 
 
 def select(mask: Tensor, a: Sequence[Tensor], b: Sequence[Tensor]) -> State:
