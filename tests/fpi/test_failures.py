@@ -79,6 +79,46 @@ class TestCap:
             assert torch.equal(self.solve(solver, "ignore").converged, info.converged)
 
 
+@pytest.mark.parametrize("kind", [fpi.Picard, fpi.Anderson, fpi.Broyden])
+class TestDivergence:
+    def test_names_the_iteration(self, kind: type[fpi.Solver]) -> None:
+        with pytest.raises(fpi.FixedPointError, match="at iteration"):
+            fpi.fixed_point(lambda x: 1e10 * x.sign() * x.square() + 1, torch.zeros(2, 1), solver=kind(max_iter=50))
+
+    def test_one_bad_sample_is_not_hidden(self, kind: type[fpi.Solver]) -> None:
+        bad = torch.tensor([[0.0], [float("nan")]])
+        with pytest.raises(fpi.FixedPointError, match="nan"):
+            fpi.fixed_point(lambda x, b: 0.5 * x + b, torch.zeros(2, 1), bad, solver=kind(check_every=3))
+
+    def test_other_samples_converge_beside_a_bad_one_that_is_ignored(self, kind: type[fpi.Solver]) -> None:
+        bad = torch.tensor([[1.0], [float("nan")], [2.0], [3.0]])
+        solver = kind(on_failure="ignore", max_iter=60)
+        for per_sample in (False, True):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # a sample that is nan in whole and part is no sign of mixing
+                x, info = fpi.fixed_point(
+                    lambda x, b: 0.5 * x + b,
+                    torch.zeros(4, 1),
+                    bad,
+                    solver=solver,
+                    per_sample=per_sample,
+                    return_info=True,
+                )
+            assert (info.sample_evaluations < 4 * info.evaluations) == per_sample
+            assert info.converged.tolist() == [True, False, True, True] and info.iterations[[0, 2, 3]].max() < 50
+            torch.testing.assert_close(x[[0, 2, 3]], torch.tensor([[2.0], [4.0], [6.0]]), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize(
+    "option", [{"max_iter": 0}, {"check_every": 0}, {"on_failure": "stop"}, {"damping": 2.0}, {"memory": 0}]
+)
+def test_bad_options_are_named(option: dict[str, object]) -> None:
+    name = next(iter(option))
+    for kind in [fpi.Picard] if name == "damping" else [fpi.Anderson, fpi.Broyden]:
+        with pytest.raises(ValueError, match=name):
+            kind(**option)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("adjoint", BACKWARD.values(), ids=BACKWARD)
 class TestIncomingGradient:
     @pytest.mark.parametrize("value", [float("inf"), float("nan")])
