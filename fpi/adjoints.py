@@ -172,7 +172,7 @@ class Dense(Adjoint):
     ) -> tuple[State, SolveInfo | None]:
         if len(v) != 1:
             raise ValueError("Dense supports a state of one tensor; use BackwardFPI for a pytree")
-        flat = v[0].reshape(v[0].shape[0], -1)
+        flat = v[0].reshape(v[0].shape[0], v[0].shape[1:].numel())
         batch, d = flat.shape
         unit = torch.eye(d, dtype=flat.dtype, device=flat.device)
         rows = [linear.x([unit[i].expand(batch, d).reshape(v[0].shape)])[0].reshape(batch, d) for i in range(d)]

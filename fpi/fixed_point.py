@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, Literal, TypeVar, overload
 
 import torch
+from torch import Tensor
 from torch._C import _are_functorch_transforms_active as _transforms_active
 from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
 from torch.utils import _pytree as pytree
@@ -88,6 +89,11 @@ def fixed_point(
     """
     solver = Picard() if solver is None else solver
     adjoint = BackwardFPI() if adjoint is None else adjoint
+    if torch.is_inference_mode_enabled():  # g may need autograd itself: FPI_GD's energy without a closed form
+        with torch.inference_mode(False), torch.no_grad():
+            x0, args = pytree.tree_map_only(torch.Tensor, _as_normal, (x0, args))
+            found = fixed_point(g, x0, *args, solver=solver, adjoint=adjoint, per_sample=per_sample, return_info=True)
+        return found if return_info else found[0]
     _refuse_nested_forward_mode()
     map_ = Map(g, x0, args, per_sample)
     x_leaves = [leaf.detach() for leaf in map_.x_leaves]
@@ -100,6 +106,10 @@ def fixed_point(
         leaves, info = solve_node(call, x_leaves, map_.leaves)
     x: Any = leaves[0] if map_.x_spec.is_leaf() else pytree.tree_unflatten(leaves, map_.x_spec)
     return (x, info) if return_info else x
+
+
+def _as_normal(x: Tensor) -> Tensor:
+    return x.clone() if x.is_inference() else x
 
 
 def _like_state(c0: Any, map_: Map) -> list[Any]:

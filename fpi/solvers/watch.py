@@ -201,9 +201,10 @@ class Watch:
 
 
 def agree(a: State, b: State) -> bool:
-    """Are these the same values, up to the rounding of different kernels?"""
-    error = norm([u - v for u, v in zip(a, b, strict=True)], "sample")
-    return bool((error <= _AGREE * norm(b, "sample") + torch.finfo(error.dtype).tiny).all())
+    """Are these the same values, up to the rounding of different kernels?  Samples not finite in both are the same."""
+    size, error = norm(b, "sample"), norm([u - v for u, v in zip(a, b, strict=True)], "sample")
+    broken = ~size.isfinite() & ~norm(a, "sample").isfinite()
+    return bool((broken | (error <= _AGREE * size + torch.finfo(error.dtype).tiny)).all())
 
 
 def select(mask: Tensor, a: Sequence[Tensor], b: Sequence[Tensor]) -> State:
