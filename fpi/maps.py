@@ -116,26 +116,20 @@ class Map(FlatMap):
         return [False] * (len(leaves) - parameters) + [self._holds(leaves)] * parameters
 
     def bind(self, leaves: Leaves) -> Step:
-        """See `FlatMap.bind`; every evaluation is checked, the first one thoroughly.
+        """See `FlatMap.bind`; every evaluation is checked.
 
         Raises:
             ValueError: (in an evaluation) g changes its state in place, or returns another shape, dtype or device.
         """
-        evaluate, seen = self._wrap(leaves), False
+        evaluate = self._wrap(leaves)
 
         def apply(x: State) -> State:
-            nonlocal seen
-            if seen:
-                out = evaluate(x)
-                if len(out) != len(x) or out[0].shape != x[0].shape:
-                    self._check_output(out, x)
-                return out
             before = [_version(leaf) for leaf in x]
             out = evaluate(x)
-            self._check_output(out, x)
+            if len(out) != len(x) or not all(map(_alike, out, x)):
+                self._check_output(out, x)
             if before != [_version(leaf) for leaf in x]:
                 raise ValueError("g changes its state x in place; return a new tensor: x * 2, not x.mul_(2)")
-            seen = True
             return out
 
         return Step(apply, self._rows(leaves), self._objective(leaves), precision=self.precision)
@@ -195,6 +189,10 @@ def _is_tracked(x: Tensor) -> bool:
         return True
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor(x)
     return wrapped and _is_tracked(torch._C._functorch.get_unwrapped(x))
+
+
+def _alike(new: Any, old: Tensor) -> bool:
+    return isinstance(new, Tensor) and new.shape == old.shape and new.dtype is old.dtype and new.device == old.device
 
 
 def _version(x: Tensor) -> int:
