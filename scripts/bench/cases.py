@@ -14,6 +14,7 @@ d       MLP with a rate per sample: 127 samples at 0.5, one at 0.995            
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import fpi
-from fpi.layers import ConcatenatedInput, GradientStep
+from fpi.layers import GradientStep
 from tasks.bibtex.arff import read_sparse_arff
 from tasks.bibtex.models.fpi import LabelEnergy
 
@@ -43,7 +44,7 @@ class Case:
         form: which formula g is ("mlp", "conv", "energy" or "rates"): the peers outside torch write it anew.
         max_iter: cap on the iterations of every contestant.
         forward_steps: iterations of the overhead measurement.
-        differentiable: does x̂ have a gradient?  Not with an energy whose minimum lies at infinity.
+        gradients: are gradients compared?  Not where the minimum of an energy lies at infinity: there is none.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Case:
     x0: Tensor
     max_iter: int
     forward_steps: int = 50
-    differentiable: bool = True
+    gradients: bool = True
     v: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,15 +90,26 @@ class Case:
         """L = Σ v·x̂; for the energy, whose state are logits, Σ v·sigmoid(x̂)."""
         return (self.v.to(x.dtype) * (torch.sigmoid(x) if self.energy else x)).sum()
 
-    @cached_property
-    def reference(self) -> tuple[Tensor, Tensor]:
-        """x̂ and ∂L/∂θ (flat) in float64: tight solves, dense adjoints where the state is small enough for them."""
-        options: dict[str, Any] = {"criterion": fpi.Relative(1e-24), "max_iter": 20_000, "on_failure": "ignore"}
+    def _reference_layer(self) -> fpi.FPILayer:
+        """Tight solves in float64, dense adjoints where the state is small enough for them."""
+        options: dict[str, Any] = {"criterion": fpi.Relative(1e-20), "max_iter": 20_000, "on_failure": "ignore"}
         solver = fpi.LBFGS(**options) if self.energy else fpi.Anderson(**options)
         adjoint = fpi.Dense() if self.form in ("energy", "rates") else fpi.BackwardFPI(solver)
-        layer = fpi.FPILayer(self.exact, state_shape=self.x0.shape[1:], solver=solver, adjoint=adjoint)
-        x = layer(pytree.tree_map(lambda leaf: leaf.double(), self.z))
-        return x.detach(), flat(torch.autograd.grad(self.loss(x), list(self.exact.parameters())))
+        return fpi.FPILayer(self.exact, state_shape=self.x0.shape[1:], solver=solver, adjoint=adjoint)
+
+    @cached_property
+    def scale(self) -> float:
+        """‖x̂‖ over the whole batch (of a state near x̂, where that is at infinity)."""
+        layer = self._reference_layer()
+        layer.solver = dataclasses.replace(layer.solver, criterion=fpi.Relative(1e-8))
+        with torch.no_grad():
+            return float(layer(pytree.tree_map(lambda leaf: leaf.double(), self.z)).norm())
+
+    @cached_property
+    def gradient(self) -> Tensor:
+        """∂L/∂θ in float64, flat: what the contestants are judged by."""
+        x = self._reference_layer()(pytree.tree_map(lambda leaf: leaf.double(), self.z))
+        return flat(torch.autograd.grad(self.loss(x), list(self.exact.parameters())))
 
 
 def flat(tensors: Any) -> Tensor:
@@ -146,7 +158,9 @@ def conv(size: int = 180, batch: int = 1, hidden: int = 32) -> Case:
     z = torch.rand(batch, 1, size, size)
     radius = calibrate(layer, net[0].weight[:, :1], z, (1, size, size), 0.8)
     title = f"conv 3×3-ReLU-conv 3×3, {size}×{size}, batch {batch}, spectral radius {radius:.2f}"
-    return Case(f"b batch {batch}", title, "conv", layer.g, z, torch.zeros_like(z), max_iter=300, forward_steps=20)
+    case = Case(f"b batch {batch}", title, "conv", layer.g, z, torch.zeros_like(z), max_iter=300, forward_steps=20)
+    case.gradients = batch == 1
+    return case
 
 
 def trained_energy(data: Path, samples: int = 256) -> Case:
@@ -160,7 +174,7 @@ def trained_energy(data: Path, samples: int = 256) -> Case:
     z = read_sparse_arff(data / "bibtex" / "bibtex-test.arff", 1836, 159)[0][:samples].float()
     title = f"FPI_GD Bibtex, {samples} samples, the authors' trained energy"
     x0 = torch.zeros(samples, 159)
-    return Case("c", title, "energy", GradientStep(net, 1.0), z, x0, max_iter=1000, differentiable=False)
+    return Case("c", title, "energy", GradientStep(net, 1.0), z, x0, max_iter=1000, gradients=False)
 
 
 def generated_energy(samples: int = 256, features: int = 1836, labels: int = 159, hidden: int = 512) -> Case:
@@ -170,9 +184,10 @@ def generated_energy(samples: int = 256, features: int = 1836, labels: int = 159
     z = (torch.rand(samples, features) < 0.04).float()
     with torch.no_grad():  # units in pairs 1 ± u
         half = torch.randn(hidden // 2, labels) / 2
-        offset = half @ (torch.randn(labels, features) / (8 * features**0.5))
-        net.weight.copy_(torch.cat([torch.cat([-offset, half], 1), torch.cat([offset, -half], 1)]))
-        net.bias.copy_(1 + torch.cat([-half.sum(1) / 2, half.sum(1) / 2]))
+        of_z = half @ (torch.randn(labels, features) / (8 * features**0.5))
+        net.weight.copy_(torch.cat([torch.cat([-of_z, half], 1), torch.cat([of_z, -half], 1)]))
+        constant = half @ (0.2 + 0.6 * torch.rand(labels))
+        net.bias.copy_(1 + torch.cat([-constant, constant]))
     title = f"FPI_GD, {samples} samples, generated energy"
     return Case("c generated", title, "energy", GradientStep(net, 1.0), z, torch.zeros(samples, labels), max_iter=1000)
 

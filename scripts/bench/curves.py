@@ -20,8 +20,9 @@ from contestant import Run, Setting, timed
 
 TARGETS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 GRADIENT_TARGET = 1e-4
-TRIES = 5
-SLOW = 20.0  # a setting this many times slower than the best is not searched further
+TRIES = 3
+SLOW = 10.0  # a setting this many times slower than the best is not searched further
+BEHIND = 1.5  # nor, at tighter targets, one this many times slower than another setting of the same contestant
 
 
 @dataclass
@@ -40,46 +41,75 @@ def contestants(case: Case) -> list[Setting]:
     return peers_torch.bare(case) + peers_torch.ours(case) + peers_torch.torchdeq(case) + peers_jax.settings(case)
 
 
+Judge = Callable[[Any], tuple[float, dict[str, Any]]]
+
+
 def search(
-    setting: Setting, make: Callable[[float], Run], judge: Callable[[Any], tuple[float, dict[str, Any]]],
-    target: float, start: float, limit: float,
-) -> tuple[Found | None, float]:  # fmt: skip
-    """The loosest knob of one setting that meets ``target``, by secant steps from ``start``; and the last knob."""
+    setting: Setting, make: Callable[[float], Run], judge: Judge, target: float, start: float, limit: float
+) -> tuple[Found | None, float]:
+    """The loosest tolerance of one setting that meets ``target``, by secant steps from ``start``; and the last one.
+
+    Errors are about proportional to tolerances.  A run of more than ``limit`` seconds is the last.
+    """
     best: Found | None = None
-    knob = start
-    for _ in range(TRIES if setting.steps is None else 8):
-        run = make(knob)
+    tolerance = start
+    for _ in range(TRIES):
+        run = make(tolerance)
         result, seconds = timed(run)
         error, facts = judge(result)
-        if error <= target and (best is None or seconds < best.seconds or setting.steps is not None):
-            best = Found(setting, run, error, seconds, facts | {"tolerance": knob})
-        enough = 0.7 * target <= error <= target
-        if enough or seconds > limit or not math.isfinite(error):
+        if error <= target and (best is None or seconds < best.seconds):
+            best = Found(setting, run, error, seconds, facts | {"tolerance": tolerance})
+        close = best is not None and error > 0.7 * target  # met just so, or loosened too far
+        if close or seconds > limit or not math.isfinite(error):
             break
-        following = _next_steps(knob, error, target, setting.steps) if setting.steps else _next(knob, error, target)
-        if following == knob or (best is not None and error > target):
+        factor = min(max(0.85 * target / max(error, 1e-30), 1e-3), 30.0)
+        following = min(max(tolerance * factor, 1e-9), 1.0)
+        if following == tolerance:
             break
-        knob = following
-    return best, knob
+        tolerance = following
+    return best, tolerance
 
 
-def _next(knob: float, error: float, target: float) -> float:
-    """Errors are about proportional to tolerances; never looser than 1, never tighter than float32 can tell."""
-    return min(max(knob * min(max(0.85 * target / max(error, 1e-30), 1e-3), 30.0), 1e-9), 1.0)
+def fewest_steps(
+    setting: Setting, make: Callable[[float], Run], judge: Judge, target: float, start: float, limit: float
+) -> tuple[Found | None, float]:
+    """The fewest iterations of a setting without a criterion that meet ``target``: doubling, then bisection."""
+    assert setting.steps is not None
+    known: dict[int, Found] = {}
 
+    def meets(steps: int) -> bool:
+        run = make(steps)
+        result, seconds = timed(run)
+        error, facts = judge(result)
+        known[steps] = Found(setting, run, error, seconds, facts)
+        return error <= target
 
-def _next_steps(knob: float, error: float, target: float, most: int) -> float:
-    """Errors fall geometrically with the iterations."""
-    rate = math.log(min(max(error, 1e-9), 0.9)) / knob
-    return float(min(max(round(math.log(target) / rate), 1), most))
+    low, high = 0, max(int(start), 1)
+    while not meets(high):
+        if high == setting.steps or known[high].seconds > limit:
+            return None, high
+        low, high = high, min(2 * high, setting.steps)
+    while high - low > max(1, high // 50):
+        middle = (low + high) // 2
+        low, high = (low, middle) if meets(middle) else (middle, high)
+    return known[high], high
 
 
 def measure(
-    settings: Sequence[Setting], kind: str, target: float, judge: Callable[[Setting, Any], tuple[float, dict[str, Any]]],
-    starts: dict[int, float], repeats: int, budget: float,
-) -> dict[str, Found]:  # fmt: skip
-    """The fastest setting of each contestant at one target, timed together."""
+    settings: Sequence[Setting],
+    kind: str,
+    target: float,
+    judge: Callable[[Setting, Any], tuple[float, dict[str, Any]]],
+    starts: dict[int, float],
+    repeats: int,
+    budget: float,
+) -> dict[str, Found]:
+    """The fastest setting of each contestant at one target, timed together.
+
+    ``starts`` remembers, by setting, where the search of the next target begins; nan for one that is out.
+    """
     chosen: dict[str, Found] = {}
+    reached: list[Found] = []
     for setting in settings:
         make = setting.forward if kind == "forward" else setting.gradient
         known = starts.get(id(setting), target if setting.steps is None else 10.0)
@@ -88,12 +118,18 @@ def measure(
         fastest = min((found.seconds for found in chosen.values()), default=math.inf)
         if id(setting) not in starts:
             make(known)()  # compiles and warms up
-        found, knob = search(setting, make, lambda result, s=setting: judge(s, result), target, known, SLOW * fastest)
+        find = search if setting.steps is None else fewest_steps
+        found, knob = find(setting, make, lambda result, s=setting: judge(s, result), target, known, SLOW * fastest)
         starts[id(setting)] = knob / 10 if setting.steps is None else knob
         if found is None:
             starts[id(setting)] = math.nan  # what misses a target misses every tighter one
-        elif setting.contestant not in chosen or found.seconds < chosen[setting.contestant].seconds:
+            continue
+        reached.append(found)
+        if setting.contestant not in chosen or found.seconds < chosen[setting.contestant].seconds:
             chosen[setting.contestant] = found
+    for found in reached:
+        if found.seconds > BEHIND * chosen[found.setting.contestant].seconds:
+            starts[id(found.setting)] = math.nan
     times = interleaved({name: found.run for name, found in chosen.items()}, repeats, budget=budget, warm=False)
     for name, found in chosen.items():
         found.seconds = min(times[name], found.seconds)
@@ -124,7 +160,7 @@ def residual_curves(case: Case, settings: Sequence[Setting], repeats: int, budge
 
 def gradient_times(case: Case, settings: Sequence[Setting], repeats: int, budget: float) -> dict[str, Any]:
     """Per contestant: seconds of a forward and backward pass whose gradient is within the target of the reference."""
-    expected = case.reference[1]
+    expected = case.gradient
 
     def judge(setting: Setting, result: Any) -> tuple[float, dict[str, Any]]:
         assert setting.read_gradient is not None

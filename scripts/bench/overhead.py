@@ -7,6 +7,7 @@ import importlib.util
 from collections.abc import Callable
 from typing import Any
 
+import peers_jax
 import torch
 from cases import Case
 from common import Row, interleaved, peak_bytes
@@ -85,6 +86,28 @@ def overhead(case: Case, repeats: int, iterations: int | None = None) -> list[Ro
         others = [name for name in runs if name != "bare"]
         rows += [Row(f"overhead, {kind}, {steps} iterations, {case.title}", times, name, "bare") for name in others]
     return rows
+
+
+def evaluation(case: Case, repeats: int) -> list[Row]:
+    """One evaluation of g in torch and, compiled, in XLA: what a difference in time owes to the matrix library."""
+    if not peers_jax.available():
+        return []
+    import jax
+
+    inject, g, _ = peers_jax.maps(case)
+    parameters, z, x = peers_jax.to_jax((dict(case.g.named_parameters()), case.z, case.v))
+    source = jax.jit(inject)(parameters, z)
+    compiled = jax.jit(g)
+
+    with torch.no_grad():
+        torch_source = case.g.inject(case.z)
+
+        def in_torch() -> None:
+            with torch.no_grad():
+                case.g(case.v, torch_source)
+
+        runs = {"torch": in_torch, "XLA": lambda: jax.block_until_ready(compiled(parameters, x, source))}
+        return [Row(f"one evaluation of g, {case.title}", interleaved(runs, 10 * repeats), "torch", "XLA")]
 
 
 def memory(case: Case, few: int = 100, many: int = 10_000) -> Row:

@@ -7,6 +7,7 @@ starts with what depends on z alone.  Tolerances are traced, so that a setting c
 from __future__ import annotations
 
 import importlib.util
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +18,8 @@ from cases import Case
 from contestant import Run, Setting
 from torch import Tensor
 from torch.utils import _pytree as pytree
+
+os.environ.setdefault("EQX_ON_ERROR", "nan")  # a linear solve of optimistix that breaks down loses, no more
 
 
 def available() -> bool:
@@ -189,10 +192,10 @@ def settings(case: Case) -> list[Setting]:
         ]
     made = []
     for contestant, label, solve in kinds:
-        for where in ("whole batch", "per sample"):
+        for where in ("whole batch", "per sample") if case.x0.shape[0] > 1 else ("whole batch",):
             text = f"{where}, {label}".strip(", ")
             made.append(_Compiled(case, solve, where == "per sample").setting(contestant, text))
-        if not case.differentiable or "default" in label:
+        if not case.gradients or "default" in label:
             continue
         # gradients over the whole batch only: mapped over samples they hold a copy of the parameters for each
         for name, linear in _linear_solvers(contestant.split()[0], case.energy).items():
@@ -221,7 +224,7 @@ class _Compiled:
             self.parameters = to_jax(dict(self.case.g.named_parameters()))
             self.z, self.x0 = to_jax(self.case.z), to_jax(self.case.x0)
             rows = 1 if not self.mapped else self.case.x0.shape[0]
-            self.scale = float(self.case.reference[0].norm()) / rows**0.5
+            self.scale = self.case.scale / rows**0.5
             function = self._forward if kind == "forward" else jax.grad(self._loss)
             start = time.perf_counter()
             self.compiled[kind] = jax.jit(function).lower(self.parameters, self.z, self.x0, jnp.float32(0)).compile()

@@ -122,7 +122,7 @@ def ours(case: Case) -> list[Setting]:
                 return lambda: list(torch.autograd.grad(case.loss(layer(case.z)), parameters))
 
             name = label if kind == "iterated" else f"{label}, dense adjoint"
-            has_gradient = gradient if case.differentiable else None
+            has_gradient = gradient if case.gradients else None
             once = forward if kind == "iterated" else None
             settings.append(Setting(contestant, name, once, lambda r: r, has_gradient, flat))
     return settings

@@ -7,7 +7,8 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ import cases
 import curves
 import torch
 from common import Row, write
-from overhead import compaction, memory, overhead
+from overhead import compaction, evaluation, memory, overhead
 from peers_torch import can_compact
 
 PEERS = ("torchdeq", "jax", "jaxlib", "jaxopt", "optimistix", "equinox", "lineax")
-BUDGET = 3.0  # seconds that a contestant may take over its repeats at one point
+BUDGET = 1.5  # seconds that a contestant may take over its repeats at one point
 
 
 def measure(keys: Sequence[str], repeats: int) -> tuple[list[Row], dict[str, Any]]:
@@ -34,18 +35,20 @@ def measure(keys: Sequence[str], repeats: int) -> tuple[list[Row], dict[str, Any
         rows += overhead(cases.mlp(64, 32, slow=True), 3 * repeats)
         rows.append(memory(cases.mlp(64, 32, slow=True)))
     for case in problems:
-        print(f"{case.name}: {case.title} ...", file=sys.stderr, flush=True)
-        if case.name != "c":
-            rows += overhead(case, 2 * repeats)
+        started = time.perf_counter()
+        settings = curves.contestants(case)
+        in_units = evaluation(case, repeats)
+        rows += in_units
+        if case.name != "c":  # the form and sizes of "c generated"
+            rows += overhead(case, repeats)
         if case.form == "rates":
             rows += compaction(case, repeats)
             if not can_compact():
                 skipped.append("compaction: this version of fpi has none")
-        settings = curves.contestants(case)
         points = curves.residual_curves(case, settings, repeats, BUDGET)
         more["curves"][case.name] = {"title": case.title, "contestants": points}
-        rows += best_of(case.title, points)
-        if case.differentiable:
+        rows += best_of(case.title, points, in_units[0].values if in_units else {})
+        if case.gradients:
             times = curves.gradient_times(case, settings, repeats, 2 * BUDGET)
             more["gradients"][case.name] = times
             seconds = {name: found["seconds"] for name, found in times.items() if found is not None}
@@ -55,19 +58,30 @@ def measure(keys: Sequence[str], repeats: int) -> tuple[list[Row], dict[str, Any
             for setting in settings
             if setting.compile_seconds
         }
+        print(f"{case.name}: {time.perf_counter() - started:.0f} s ({case.title})", file=sys.stderr, flush=True)
     more["versions"] = {name: importlib.metadata.version(name) for name in PEERS if importlib.util.find_spec(name)}
     more["skipped"] = skipped
     return rows, more
 
 
-def best_of(title: str, points: dict[str, list[dict[str, Any]]]) -> list[Row]:
-    """At every target, this library's fastest solver against every library's fastest."""
+def best_of(title: str, points: dict[str, list[dict[str, Any]]], of_g: Mapping[str, float]) -> list[Row]:
+    """At every target, this library's fastest solver against every library's fastest.
+
+    A second row counts in evaluations of g, each library's time divided by ``of_g``, the seconds of one evaluation in
+    what computes its g: only there do solvers, not matrix libraries, compete.
+    """
     rows = []
     for target in curves.TARGETS:
         seconds = {
             name: point["seconds"] for name, found in points.items() for point in found if point["target"] == target
         }
         rows += compared(f"residual {target:g}, {title}", seconds)
+        if of_g:
+            units = {
+                name: value / of_g["XLA" if name.startswith(("jaxopt ", "optimistix ")) else "torch"]
+                for name, value in seconds.items()
+            }
+            rows += compared(f"residual {target:g} in evaluations of g, {title}", units)
     return rows
 
 
