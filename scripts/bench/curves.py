@@ -2,7 +2,8 @@
 
 Two errors: the residual ‖g(x) − x‖ / ‖x‖ of the solution (largest over the samples, in float64), and the relative
 error of the parameters' gradient.  The search finds, for every setting, the loosest tolerance that meets the target;
-of several settings of a contestant the fastest is then timed, all contestants taking turns.
+of several settings of a contestant the fastest is then timed, all contestants taking turns (those 10 times slower than
+the fastest are left with the time of the search).
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from cases import Case
 from common import interleaved
 from contestant import Run, Setting, timed
 
-TARGETS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 GRADIENT_TARGET = 1e-4
 TRIES = 3
 SLOW = 10.0  # a setting this many times slower than the best is not searched further
@@ -49,24 +49,26 @@ def search(
 ) -> tuple[Found | None, float]:
     """The loosest tolerance of one setting that meets ``target``, by secant steps from ``start``; and the last one.
 
-    Errors are about proportional to tolerances.  A run of more than ``limit`` seconds is the last.
+    Errors are about proportional to tolerances.  The search ends where a tighter tolerance no longer helps (the cap on
+    the iterations is hit, the error stalls) and after a run of more than ``limit`` seconds.
     """
     best: Found | None = None
-    tolerance = start
+    tolerance, before = start, math.inf
     for _ in range(TRIES):
         run = make(tolerance)
         result, seconds = timed(run)
         error, facts = judge(result)
         if error <= target and (best is None or seconds < best.seconds):
             best = Found(setting, run, error, seconds, facts | {"tolerance": tolerance})
-        close = best is not None and error > 0.7 * target  # met just so, or loosened too far
-        if close or seconds > limit or not math.isfinite(error):
+        close = best is not None and error > 0.5 * target  # met just so, or loosened too far
+        stalled = error > target and (facts.get("capped") or error > 0.7 * before)
+        if close or stalled or seconds > limit or not math.isfinite(error):
             break
         factor = min(max(0.85 * target / max(error, 1e-30), 1e-3), 30.0)
         following = min(max(tolerance * factor, 1e-9), 1.0)
         if following == tolerance:
             break
-        tolerance = following
+        tolerance, before = following, error if following < tolerance else math.inf
     return best, tolerance
 
 
@@ -100,39 +102,41 @@ def measure(
     kind: str,
     target: float,
     judge: Callable[[Setting, Any], tuple[float, dict[str, Any]]],
-    starts: dict[int, float],
+    memory: dict[Any, Any],
     repeats: int,
     budget: float,
 ) -> dict[str, Found]:
     """The fastest setting of each contestant at one target, timed together.
 
-    ``starts`` remembers, by setting, where the search of the next target begins; nan for one that is out.
+    ``memory`` remembers the search from one target to the next, tighter one: (target, knob) of every setting, nan for
+    a knob that is out, and the fastest time.
     """
     chosen: dict[str, Found] = {}
     reached: list[Found] = []
+    fastest = 2 * memory.get("fastest", math.inf)
     for setting in settings:
         make = setting.forward if kind == "forward" else setting.gradient
-        known = starts.get(id(setting), target if setting.steps is None else 10.0)
-        if make is None or math.isnan(known):
+        last, knob = memory.get(id(setting), (target, target if setting.steps is None else 10.0))
+        if make is None or math.isnan(knob):
             continue
-        fastest = min((found.seconds for found in chosen.values()), default=math.inf)
-        if id(setting) not in starts:
-            make(known)()  # compiles and warms up
+        start = knob * target / last if setting.steps is None else knob
         find = search if setting.steps is None else fewest_steps
-        found, knob = find(setting, make, lambda result, s=setting: judge(s, result), target, known, SLOW * fastest)
-        starts[id(setting)] = knob / 10 if setting.steps is None else knob
+        found, knob = find(setting, make, lambda result, s=setting: judge(s, result), target, start, SLOW * fastest)
+        memory[id(setting)] = (target, knob)
         if found is None:
-            starts[id(setting)] = math.nan  # what misses a target misses every tighter one
+            memory[id(setting)] = (target, math.nan)  # what misses a target misses every tighter one
             continue
         reached.append(found)
+        fastest = min(fastest, found.seconds)
         if setting.contestant not in chosen or found.seconds < chosen[setting.contestant].seconds:
             chosen[setting.contestant] = found
     for found in reached:
         if found.seconds > BEHIND * chosen[found.setting.contestant].seconds:
-            starts[id(found.setting)] = math.nan
-    times = interleaved({name: found.run for name, found in chosen.items()}, repeats, budget=budget, warm=False)
-    for name, found in chosen.items():
-        found.seconds = min(times[name], found.seconds)
+            memory[id(found.setting)] = (target, math.nan)
+    near = {name: found.run for name, found in chosen.items() if found.seconds < SLOW * fastest}
+    for name, seconds in interleaved(near, repeats, budget=budget, warm=False).items():
+        chosen[name].seconds = min(chosen[name].seconds, seconds)
+    memory["fastest"] = min((found.seconds for found in chosen.values()), default=fastest)
     return chosen
 
 
@@ -141,18 +145,18 @@ def residual_curves(case: Case, settings: Sequence[Setting], repeats: int, budge
 
     def judge(setting: Setting, result: Any) -> tuple[float, dict[str, Any]]:
         x, evaluations = setting.read(result)
-        facts: dict[str, Any] = {"evaluations": evaluations}
+        facts: dict[str, Any] = {"evaluations": evaluations, "capped": evaluations >= case.max_iter}
         if case.energy:
             facts["energy"] = case.mean_energy(x)
         return case.residual(x), facts
 
     curves: dict[str, list[dict[str, Any]]] = {setting.contestant: [] for setting in settings}
-    starts: dict[int, float] = {}
-    for target in TARGETS:
-        for name, found in measure(settings, "forward", target, judge, starts, repeats, budget).items():
+    memory: dict[Any, Any] = {}
+    for target in case.targets:
+        for name, found in measure(settings, "forward", target, judge, memory, repeats, budget).items():
             curves[name].append(
                 {"target": target, "residual": found.error, "seconds": found.seconds}
-                | found.facts
+                | {key: value for key, value in found.facts.items() if key != "capped"}
                 | {"setting": found.setting.label}
             )
     return curves

@@ -160,17 +160,17 @@ def _linear_solvers(library: str, energy: bool) -> dict[str, Callable[[Any], Any
         from jaxopt import linear_solve as solve
 
         found = {
-            "normal CG (default)": lambda tol: partial(solve.solve_normal_cg, tol=tol, maxiter=2000),
-            "BiCGStab": lambda tol: partial(solve.solve_bicgstab, tol=tol, maxiter=2000),
+            "normal CG (default)": lambda tol: partial(solve.solve_normal_cg, tol=tol, maxiter=300),
+            "BiCGStab": lambda tol: partial(solve.solve_bicgstab, tol=tol, maxiter=300),
         }
-        return found | ({"CG": lambda tol: partial(solve.solve_cg, tol=tol, maxiter=2000)} if energy else {})
+        return found | ({"CG": lambda tol: partial(solve.solve_cg, tol=tol, maxiter=300)} if energy else {})
     import lineax as lx
 
     # the default, dense, would need a (batch · features)² matrix; lineax measures every entry against
     # atol + rtol·|b|, which rtol alone makes unreachable where b is nearly 0 (the cotangents here are about 1)
     return {
-        "GMRES": lambda tol: lx.GMRES(rtol=tol, atol=tol, stagnation_iters=100, max_steps=2000),
-        "BiCGStab": lambda tol: lx.BiCGStab(rtol=tol, atol=tol, max_steps=2000),
+        "GMRES": lambda tol: lx.GMRES(rtol=tol, atol=tol, stagnation_iters=100, max_steps=300),
+        "BiCGStab": lambda tol: lx.BiCGStab(rtol=tol, atol=tol, max_steps=300),
     }
 
 

@@ -20,7 +20,7 @@ from overhead import compaction, evaluation, memory, overhead
 from peers_torch import can_compact
 
 PEERS = ("torchdeq", "jax", "jaxlib", "jaxopt", "optimistix", "equinox", "lineax")
-BUDGET = 1.5  # seconds that a contestant may take over its repeats at one point
+BUDGET = 1.0  # seconds that a contestant may take over its repeats at one point
 
 
 def measure(keys: Sequence[str], repeats: int) -> tuple[list[Row], dict[str, Any]]:
@@ -45,9 +45,11 @@ def measure(keys: Sequence[str], repeats: int) -> tuple[list[Row], dict[str, Any
             rows += compaction(case, repeats)
             if not can_compact():
                 skipped.append("compaction: this version of fpi has none")
+        print(f"{case.name}: overhead done in {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
         points = curves.residual_curves(case, settings, repeats, BUDGET)
         more["curves"][case.name] = {"title": case.title, "contestants": points}
-        rows += best_of(case.title, points, in_units[0].values if in_units else {})
+        rows += best_of(case, points, in_units[0].values if in_units else {})
+        print(f"{case.name}: residuals done in {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
         if case.gradients:
             times = curves.gradient_times(case, settings, repeats, 2 * BUDGET)
             more["gradients"][case.name] = times
@@ -64,24 +66,24 @@ def measure(keys: Sequence[str], repeats: int) -> tuple[list[Row], dict[str, Any
     return rows, more
 
 
-def best_of(title: str, points: dict[str, list[dict[str, Any]]], of_g: Mapping[str, float]) -> list[Row]:
+def best_of(case: cases.Case, points: dict[str, list[dict[str, Any]]], of_g: Mapping[str, float]) -> list[Row]:
     """At every target, this library's fastest solver against every library's fastest.
 
     A second row counts in evaluations of g, each library's time divided by ``of_g``, the seconds of one evaluation in
     what computes its g: only there do solvers, not matrix libraries, compete.
     """
     rows = []
-    for target in curves.TARGETS:
+    for target in case.targets:
         seconds = {
             name: point["seconds"] for name, found in points.items() for point in found if point["target"] == target
         }
-        rows += compared(f"residual {target:g}, {title}", seconds)
+        rows += compared(f"residual {target:g}, {case.title}", seconds)
         if of_g:
             units = {
                 name: value / of_g["XLA" if name.startswith(("jaxopt ", "optimistix ")) else "torch"]
                 for name, value in seconds.items()
             }
-            rows += compared(f"residual {target:g} in evaluations of g, {title}", units)
+            rows += compared(f"residual {target:g} in evaluations of g, {case.title}", units)
     return rows
 
 
