@@ -3,10 +3,11 @@ PYTHON  ?= python3
 PROFILE ?=
 ARGS    ?=
 VENV    := .venv
+BENCH   := .venv-bench
 RUN     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint format docs lock clean
+.PHONY: help setup setup-bench test lint format docs bench lock clean
 
 # pip settings of other tools that would send packages elsewhere or change what is installed
 # (index, proxy and certificate settings are kept).
@@ -64,10 +65,27 @@ data-shapes: setup ## Write 100 flying shapes into data/flow/FlyingShapes (280 M
 data-%: setup
 	$(RUN) scripts/data.py $* $(ARGS)
 
-lock: ## Resolve requirements.lock anew from pyproject.toml (needs uv)
+setup-bench: $(BENCH)/.installed ## Create .venv-bench, which adds the peers of the benchmark to .venv (0.5 GB)
+
+$(BENCH)/.installed: scripts/bench/requirements.lock $(VENV)/.installed
+	@$(RUN) -m venv --clear $(BENCH)
+	@$(RUN) -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' \
+	  > "$$($(BENCH)/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/project.pth"
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+	  -r scripts/bench/requirements.lock
+	@touch $@
+
+bench: setup-bench ## Compare the core with torchdeq, jaxopt and optimistix (ARGS='--json FILE --plot PNG --cases a d')
+	PYTHONPATH=. $(BENCH)/bin/python scripts/bench/core.py $(ARGS)
+
+lock: ## Resolve requirements.lock and scripts/bench/requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet -o requirements.lock
+	uv pip compile pyproject.toml --extra bench --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --constraint requirements.lock --no-annotate \
+	  $$(sed -n 's/^\([A-Za-z0-9_.-]*\)==.*/--no-emit-package \1/p' requirements.lock) \
+	  --custom-compile-command "make lock" --quiet -o scripts/bench/requirements.lock
 
-clean: ## Remove caches and scratch output (keeps .venv, data and results)
+clean: ## Remove caches and scratch output (keeps the two .venv, data and results)
 	rm -rf outputs multirun wandb build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -not -path './$(BENCH)/*' -prune -exec rm -rf {} +

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -31,20 +32,31 @@ class Row:
 
 
 def interleaved(
-    contestants: Mapping[str, Callable[[], None]],
+    contestants: Mapping[str, Callable[[], object]],
     repeats: int,
     before: Mapping[str, Callable[[], None]] | None = None,
+    *,
+    warm: bool = True,
+    budget: float = float("inf"),
 ) -> dict[str, float]:
-    """Minimum seconds of each contestant over ``repeats`` rounds in which all take turns; ``before`` is not timed."""
+    """Minimum seconds of each contestant over ``repeats`` rounds in which all take turns.
+
+    ``before`` is not timed.  ``warm`` puts a round that does not count in front; a contestant that has used up
+    ``budget`` seconds sits out the remaining rounds.
+    """
     best = dict.fromkeys(contestants, float("inf"))
-    for round_ in range(repeats + 1):
+    spent = dict.fromkeys(contestants, 0.0)
+    for round_ in range(-1 if warm else 0, repeats):
         for name, run in contestants.items():
+            if spent[name] >= budget:
+                continue
             if before and name in before:
                 before[name]()
             start = time.perf_counter()
             run()
             seconds = time.perf_counter() - start
-            if round_:  # the first round warms up
+            spent[name] += seconds
+            if round_ >= 0:
                 best[name] = min(best[name], seconds)
     return best
 
@@ -75,8 +87,10 @@ def run(name: str, description: str | None, rows: Callable[[int], list[Row]], re
     write(name, measured, options.json, options.threads, time.perf_counter() - started)
 
 
-def write(name: str, rows: list[Row], target: str | None, threads: int, seconds: float) -> None:
-    """Print the comparisons and, if asked, write them as JSON with the machine class."""
+def write(
+    name: str, rows: list[Row], target: str | None, threads: int, seconds: float, more: Mapping[str, Any] | None = None
+) -> None:
+    """Print the comparisons and, if asked, write them as JSON with the machine class and ``more`` entries."""
     table = Table(title=f"benchmark {name}: {hardware()}, {threads} thread(s)")
     for column in ("comparison", "ratio", "values"):
         table.add_column(column, overflow="fold")
@@ -101,6 +115,7 @@ def write(name: str, rows: list[Row], target: str | None, threads: int, seconds:
                 }
                 for row in rows
             ],
+            **(more or {}),
         }
         path = Path(target)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,245 @@
+"""The fixed-point problems on which the core and its peers are compared.
+
+======  =========================================================================  ==========================
+case    g                                                                          what it stresses
+======  =========================================================================  ==========================
+a       MLP, width 512, batch 128: a fast map (independent weights, spectral       arithmetic, overhead
+        radius 0.5) and a slow one (tied weights, 0.9)
+b       conv 3×3 - ReLU - conv 3×3 on [x, z], 180×180, batch 1 and 4               large states
+c       gradient step on the label energy of Bibtex, 256 samples                   an ill-conditioned energy
+d       MLP with a rate per sample: 127 samples at 0.5, one at 0.995               one hard sample in a batch
+======  =========================================================================  ==========================
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+import fpi
+from fpi.layers import GradientStep
+from tasks.bibtex.arff import read_sparse_arff
+from tasks.bibtex.models.fpi import LabelEnergy
+
+SEED = 0
+AUTHORS = "authors-fpi-gd.safetensors"
+
+
+@dataclass
+class Case:
+    """One problem: x̂ = g(x̂, inject(z)), and the cotangent ``v`` with which gradients are asked for.
+
+    Attributes:
+        form: which formula g is ("mlp", "conv", "energy" or "rates"): the peers outside torch write it anew.
+        max_iter: cap on the iterations of every contestant.
+        forward_steps: iterations of the overhead measurement.
+        targets: the residuals to which the time is measured.
+        gradients: are gradients compared?  Not where the minimum of an energy lies at infinity: there is none.
+    """
+
+    name: str
+    title: str
+    form: str
+    g: Any
+    z: Any
+    x0: Tensor
+    max_iter: int
+    forward_steps: int = 50
+    gradients: bool = True
+    targets: tuple[float, ...] = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+    v: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.v = torch.randn(self.x0.shape, generator=torch.Generator().manual_seed(SEED + 1))
+        self.exact = copy.deepcopy(self.g).double()  # judges the contestants in float64
+        with torch.no_grad():
+            self.exact_source = self.exact.inject(pytree.tree_map(lambda leaf: leaf.double(), self.z))
+
+    @property
+    def energy(self) -> bool:
+        """Is g a gradient step, so that energy-based solvers apply?"""
+        return isinstance(self.g, GradientStep)
+
+    def layer(self, solver: fpi.Solver, adjoint: fpi.Adjoint | None = None) -> fpi.FPILayer:
+        """The problem as a layer of this library."""
+        return fpi.FPILayer(self.g, state_shape=self.x0.shape[1:], solver=solver, adjoint=adjoint)
+
+    @torch.no_grad()
+    def residual(self, x: Tensor) -> float:
+        """The true ‖g(x) − x‖ / ‖x‖, the largest over the samples, in float64."""
+        x = x.double()
+        change = (self.exact(x, self.exact_source) - x).flatten(1).norm(dim=1)
+        worst = float((change / x.flatten(1).norm(dim=1)).max())
+        return worst if math.isfinite(worst) else math.inf
+
+    @torch.no_grad()
+    def mean_energy(self, x: Tensor) -> float | None:
+        """Mean energy at x: a state that merely lies on a plateau shows here."""
+        return float(self.exact.energy(x.double(), self.exact_source).mean()) if self.energy else None
+
+    def loss(self, x: Tensor) -> Tensor:
+        """L = Σ v·x̂; for the energy, whose state are logits, Σ v·sigmoid(x̂)."""
+        return (self.v.to(x.dtype) * (torch.sigmoid(x) if self.energy else x)).sum()
+
+    def _reference_layer(self) -> fpi.FPILayer:
+        """Tight solves in float64, dense adjoints where the state is small enough for them."""
+        options: dict[str, Any] = {"criterion": fpi.Relative(1e-20), "max_iter": 20_000, "on_failure": "ignore"}
+        solver = fpi.LBFGS(**options) if self.energy else fpi.Anderson(**options)
+        adjoint = fpi.Dense() if self.form in ("energy", "rates") else fpi.BackwardFPI(solver)
+        return fpi.FPILayer(self.exact, state_shape=self.x0.shape[1:], solver=solver, adjoint=adjoint)
+
+    @cached_property
+    def scale(self) -> float:
+        """‖x̂‖ over the whole batch (of a state near x̂, where that is at infinity)."""
+        layer = self._reference_layer()
+        layer.solver = dataclasses.replace(layer.solver, criterion=fpi.Relative(1e-8))
+        with torch.no_grad():
+            return float(layer(pytree.tree_map(lambda leaf: leaf.double(), self.z)).norm())
+
+    @cached_property
+    def gradient(self) -> Tensor:
+        """∂L/∂θ in float64, flat: what the contestants are judged by."""
+        x = self._reference_layer()(pytree.tree_map(lambda leaf: leaf.double(), self.z))
+        return flat(torch.autograd.grad(self.loss(x), list(self.exact.parameters())))
+
+
+def flat(tensors: Any) -> Tensor:
+    """One float64 vector of all entries."""
+    return torch.cat([tensor.detach().double().reshape(-1) for tensor in tensors])
+
+
+class Rates(nn.Module):
+    """g(x, (z, a)) = a · Qᵀ tanh(Q x + z): nearly linear for small z, so a is the rate of each sample."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        q, _ = torch.linalg.qr(torch.randn(dim, dim))
+        self.inner, self.outer = nn.Parameter(q), nn.Parameter(q.t().contiguous())
+
+    def inject(self, z: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return z
+
+    def forward(self, x: Tensor, z: tuple[Tensor, Tensor]) -> Tensor:
+        return z[1] * (torch.tanh(torch.addmm(z[0], x, self.inner.t())) @ self.outer.t())
+
+
+def mlp(width: int = 512, batch: int = 128, slow: bool = False) -> Case:
+    """(a) tanh MLP on [x, z]: independent weights at spectral radius 0.5, or tied ones (real spectrum) at 0.9."""
+    torch.manual_seed(SEED)
+    net = nn.Sequential(nn.Linear(2 * width, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh())
+    layer = fpi.FPI_NN(net)
+    z = torch.randn(batch, width)
+    if slow:
+        with torch.no_grad():
+            net[2].weight.copy_(net[0].weight[:, :width].t())
+        z = 0.2 * z
+    radius = calibrate(layer, net[0].weight[:, :width], z, (width,), 0.9 if slow else 0.5)
+    name, kind = ("a slow", "tied weights") if slow else ("a fast", "independent weights")
+    title = f"MLP {width}, batch {batch}, {kind}, spectral radius {radius:.2f}"
+    return Case(name, title, "mlp", layer.g, z, torch.zeros(batch, width), max_iter=1000)
+
+
+def conv(size: int = 180, batch: int = 1, hidden: int = 32) -> Case:
+    """(b) The denoising map: conv 3×3 (2 → 32) - ReLU - conv 3×3 (32 → 1) on [x, z]."""
+    torch.manual_seed(SEED)
+    net = nn.Sequential(nn.Conv2d(2, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, 1, 3, padding=1))
+    with torch.no_grad():  # tied kernels: a smoothing map with a real spectrum, as a trained denoiser has
+        net[2].weight.copy_(net[0].weight[:, :1].flip(2, 3).transpose(0, 1))
+    layer = fpi.FPI_NN(net)
+    z = torch.rand(batch, 1, size, size)
+    radius = calibrate(layer, net[0].weight[:, :1], z, (1, size, size), 0.8)
+    title = f"conv 3×3-ReLU-conv 3×3, {size}×{size}, batch {batch}, spectral radius {radius:.2f}"
+    case = Case(f"b batch {batch}", title, "conv", layer.g, z, torch.zeros_like(z), max_iter=300, forward_steps=20)
+    if batch > 1:  # the same map again at several times the price: fewer points
+        case.gradients, case.targets = False, (1e-2, 1e-4, 1e-6)
+    return case
+
+
+def trained_energy(data: Path, samples: int = 256) -> Case:
+    """(c) FPI_GD on Bibtex: the authors' trained energy on test documents, from ``data/bibtex``.
+
+    Its minima lie at infinite logits (x̂ grows as the tolerance shrinks) and its Hessian there is singular: there is
+    a forward problem, with the energy reached as a second measure, but no gradient to compare.
+    """
+    net = LabelEnergy(1836, 159, 512)
+    net.load_state_dict(load_file(data / "bibtex" / AUTHORS))
+    z = read_sparse_arff(data / "bibtex" / "bibtex-test.arff", 1836, 159)[0][:samples].float()
+    title = f"FPI_GD Bibtex, {samples} samples, the authors' trained energy"
+    x0 = torch.zeros(samples, 159)
+    return Case("c", title, "energy", GradientStep(net, 1.0), z, x0, max_iter=1000, gradients=False)
+
+
+def generated_energy(samples: int = 256, features: int = 1836, labels: int = 159, hidden: int = 512) -> Case:
+    """(c) An energy of the same form and sizes whose minima are isolated: E ≈ 1 + mean u², u = W_y (s − s*(z))."""
+    torch.manual_seed(SEED)
+    net = LabelEnergy(features, labels, hidden)
+    z = (torch.rand(samples, features) < 0.04).float()
+    with torch.no_grad():  # units in pairs 1 ± u
+        half = torch.randn(hidden // 2, labels) / 2
+        of_z = half @ (torch.randn(labels, features) / (8 * features**0.5))
+        net.weight.copy_(torch.cat([torch.cat([-of_z, half], 1), torch.cat([of_z, -half], 1)]))
+        constant = half @ (0.2 + 0.6 * torch.rand(labels))
+        net.bias.copy_(1 + torch.cat([-constant, constant]))
+    title = f"FPI_GD, {samples} samples, generated energy"
+    return Case("c generated", title, "energy", GradientStep(net, 1.0), z, torch.zeros(samples, labels), max_iter=1000)
+
+
+def rates(dim: int = 256, batch: int = 128, hard: float = 0.995) -> Case:
+    """(d) 127 easy samples and a hard one."""
+    torch.manual_seed(SEED)
+    a = torch.full((batch, 1), 0.5)
+    a[batch // 2] = hard
+    z = (1e-4 * torch.randn(batch, dim), a)
+    title = f"MLP {dim}, batch {batch}, rate 0.5 but for one sample at {hard}"
+    case = Case("d", title, "rates", Rates(dim), z, torch.zeros(batch, dim), max_iter=5000)
+    case.targets = (1e-2, 1e-4, 1e-6)  # a plain iteration takes thousands of steps here
+    return case
+
+
+def measured_radius(layer: fpi.FPILayer, z: Any) -> float:
+    """Largest spectral radius of ∂g/∂x over the samples at the fixed point."""
+    source = layer.g.inject(z)  # type: ignore[operator]
+    with torch.no_grad():
+        x = layer.initial_state(z)
+        for _ in range(300):
+            x = layer.g(x, source)
+    return float(fpi.contraction.spectral_radius(layer.g, x, source.detach(), iterations=100).max())
+
+
+def calibrate(layer: fpi.FPILayer, columns: Tensor, z: Any, shape: tuple[int, ...], target: float) -> float:
+    """Scale the weights of x in place until the spectral radius at the fixed point is ``target``; returns it."""
+    layer.state_shape = shape
+    with torch.no_grad():
+        columns *= 0.5 / measured_radius(layer, z)
+    for _ in range(4):
+        radius = measured_radius(layer, z)
+        with torch.no_grad():
+            columns *= target / radius
+    return measured_radius(layer, z)
+
+
+def build(keys: list[str], data: Path | None) -> tuple[list[Case], list[str]]:
+    """The cases asked for by letter, and the reasons for what is left out."""
+    makers: dict[str, list[Callable[[], Case]]] = {
+        "a": [mlp, lambda: mlp(slow=True)],
+        "b": [conv, lambda: conv(batch=4)],
+        "c": [generated_energy],
+        "d": [rates],
+    }
+    skipped = []
+    if data is not None and (data / "bibtex" / AUTHORS).is_file():
+        makers["c"].insert(0, lambda: trained_energy(data))
+    elif "c" in keys:
+        skipped.append(f"case c with the authors' energy: FPI_DATA names no folder with bibtex/{AUTHORS}")
+    return [make() for key in keys for make in makers[key]], skipped

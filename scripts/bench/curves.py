@@ -1,0 +1,182 @@
+"""Time to the same true error: every contestant's own tolerance is searched until the error, measured outside, is met.
+
+Two errors: the residual ‖g(x) − x‖ / ‖x‖ of the solution (largest over the samples, in float64), and the relative
+error of the parameters' gradient.  The search finds, for every setting, the loosest tolerance that meets the target;
+of several settings of a contestant the fastest is then timed, all contestants taking turns (those 10 times slower than
+the fastest are left with the time of the search).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import peers_jax
+import peers_torch
+from cases import Case
+from common import interleaved
+from contestant import Run, Setting, timed
+
+GRADIENT_TARGET = 1e-4
+TRIES = 3
+SLOW = 10.0  # a setting this many times slower than the best is not searched further
+BEHIND = 1.5  # nor, at tighter targets, one this many times slower than another setting of the same contestant
+
+
+@dataclass
+class Found:
+    """A setting that meets a target, and how."""
+
+    setting: Setting
+    run: Run
+    error: float
+    seconds: float
+    facts: dict[str, Any]
+
+
+def contestants(case: Case) -> list[Setting]:
+    """Everybody who can solve the case here."""
+    return peers_torch.bare(case) + peers_torch.ours(case) + peers_torch.torchdeq(case) + peers_jax.settings(case)
+
+
+Judge = Callable[[Any], tuple[float, dict[str, Any]]]
+
+
+def search(
+    setting: Setting, make: Callable[[float], Run], judge: Judge, target: float, start: float, limit: float
+) -> tuple[Found | None, float]:
+    """The loosest tolerance of one setting that meets ``target``, by secant steps from ``start``; and the last one.
+
+    Errors are about proportional to tolerances.  The search ends where a tighter tolerance no longer helps (the cap on
+    the iterations is hit, the error stalls) and after a run of more than ``limit`` seconds.
+    """
+    best: Found | None = None
+    tolerance, before = start, math.inf
+    for _ in range(TRIES):
+        run = make(tolerance)
+        result, seconds = timed(run)
+        error, facts = judge(result)
+        if error <= target and (best is None or seconds < best.seconds):
+            best = Found(setting, run, error, seconds, facts | {"tolerance": tolerance})
+        close = best is not None and error > 0.5 * target  # met just so, or loosened too far
+        stalled = error > target and (facts.get("capped") or error > 0.7 * before)
+        if close or stalled or seconds > limit or not math.isfinite(error):
+            break
+        factor = min(max(0.85 * target / max(error, 1e-30), 1e-3), 30.0)
+        following = min(max(tolerance * factor, 1e-9), 1.0)
+        if following == tolerance:
+            break
+        tolerance, before = following, error if following < tolerance else math.inf
+    return best, tolerance
+
+
+def fewest_steps(
+    setting: Setting, make: Callable[[float], Run], judge: Judge, target: float, start: float, limit: float
+) -> tuple[Found | None, float]:
+    """The fewest iterations of a setting without a criterion that meet ``target``: doubling, then bisection."""
+    assert setting.steps is not None
+    known: dict[int, Found] = {}
+
+    def meets(steps: int) -> bool:
+        run = make(steps)
+        result, seconds = timed(run)
+        error, facts = judge(result)
+        known[steps] = Found(setting, run, error, seconds, facts)
+        return error <= target
+
+    low, high = 0, max(int(start), 1)
+    while not meets(high):
+        if high == setting.steps or known[high].seconds > limit:
+            return None, high
+        low, high = high, min(2 * high, setting.steps)
+    while high - low > max(1, high // 50):
+        middle = (low + high) // 2
+        low, high = (low, middle) if meets(middle) else (middle, high)
+    return known[high], high
+
+
+def measure(
+    settings: Sequence[Setting],
+    kind: str,
+    target: float,
+    judge: Callable[[Setting, Any], tuple[float, dict[str, Any]]],
+    memory: dict[Any, Any],
+    repeats: int,
+    budget: float,
+) -> dict[str, Found]:
+    """The fastest setting of each contestant at one target, timed together.
+
+    ``memory`` remembers the search from one target to the next, tighter one: (target, knob) of every setting, nan for
+    a knob that is out, and the fastest time.
+    """
+    chosen: dict[str, Found] = {}
+    reached: list[Found] = []
+    fastest = 2 * memory.get("fastest", math.inf)
+    for setting in settings:
+        make = setting.forward if kind == "forward" else setting.gradient
+        last, knob = memory.get(id(setting), (target, target if setting.steps is None else 10.0))
+        if make is None or math.isnan(knob):
+            continue
+        start = knob * target / last if setting.steps is None else knob
+        find = search if setting.steps is None else fewest_steps
+        found, knob = find(setting, make, lambda result, s=setting: judge(s, result), target, start, SLOW * fastest)
+        memory[id(setting)] = (target, knob)
+        if found is None:
+            memory[id(setting)] = (target, math.nan)  # what misses a target misses every tighter one
+            continue
+        reached.append(found)
+        fastest = min(fastest, found.seconds)
+        if setting.contestant not in chosen or found.seconds < chosen[setting.contestant].seconds:
+            chosen[setting.contestant] = found
+    for found in reached:
+        if found.seconds > BEHIND * chosen[found.setting.contestant].seconds:
+            memory[id(found.setting)] = (target, math.nan)
+    near = {name: found.run for name, found in chosen.items() if found.seconds < SLOW * fastest}
+    for name, seconds in interleaved(near, repeats, budget=budget, warm=False).items():
+        chosen[name].seconds = min(chosen[name].seconds, seconds)
+    memory["fastest"] = min((found.seconds for found in chosen.values()), default=fastest)
+    return chosen
+
+
+def residual_curves(case: Case, settings: Sequence[Setting], repeats: int, budget: float) -> dict[str, Any]:
+    """Per contestant: residual, seconds, evaluations of g and the setting, one point a target."""
+
+    def judge(setting: Setting, result: Any) -> tuple[float, dict[str, Any]]:
+        x, evaluations = setting.read(result)
+        facts: dict[str, Any] = {"evaluations": evaluations, "capped": evaluations >= case.max_iter}
+        if case.energy:
+            facts["energy"] = case.mean_energy(x)
+        return case.residual(x), facts
+
+    curves: dict[str, list[dict[str, Any]]] = {setting.contestant: [] for setting in settings}
+    memory: dict[Any, Any] = {}
+    for target in case.targets:
+        for name, found in measure(settings, "forward", target, judge, memory, repeats, budget).items():
+            curves[name].append(
+                {"target": target, "residual": found.error, "seconds": found.seconds}
+                | {key: value for key, value in found.facts.items() if key != "capped"}
+                | {"setting": found.setting.label}
+            )
+    return curves
+
+
+def gradient_times(case: Case, settings: Sequence[Setting], repeats: int, budget: float) -> dict[str, Any]:
+    """Per contestant: seconds of a forward and backward pass whose gradient is within the target of the reference."""
+    expected = case.gradient
+
+    def judge(setting: Setting, result: Any) -> tuple[float, dict[str, Any]]:
+        assert setting.read_gradient is not None
+        error = float((setting.read_gradient(result) - expected).norm() / expected.norm())
+        return (error if math.isfinite(error) else math.inf), {}
+
+    found = measure(settings, "gradient", GRADIENT_TARGET, judge, {}, repeats, budget)
+    names = {setting.contestant for setting in settings if setting.gradient is not None}
+    return {
+        name: {"error": found[name].error, "seconds": found[name].seconds, "setting": found[name].setting.label}
+        | found[name].facts
+        if name in found
+        else None
+        for name in sorted(names)
+    }
