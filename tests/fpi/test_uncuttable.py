@@ -12,6 +12,8 @@ from torch import Tensor, nn
 import fpi
 from tests.fpi.problems import CUT_SOLVERS, DOUBLE, interleaved, one_hard, turning
 
+pytestmark = pytest.mark.filterwarnings("ignore:g gives other values")  # the backward solve says it again
+
 
 class Mixing(nn.Module):
     def __init__(self) -> None:

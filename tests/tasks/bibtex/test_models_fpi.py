@@ -109,10 +109,10 @@ def test_the_authors_trained_energy_scores_as_published(fpi_data: Path) -> None:
 @pytest.mark.data
 @pytest.mark.slow
 def test_the_solution_is_no_plateau(fpi_data: Path) -> None:
-    """The mean energy of 256 samples is lower than what 3,000 plain iterations reach.
+    """The mean energy of 256 samples is lower than what plain iteration reaches, here and at its own end.
 
-    Plain iteration meets the criterion only after about 67,000; it descends all the way, so the figure that it would
-    end with is below the one compared here (measured once: {END}).
+    Plain iteration is run for 3,000 iterations; the whole of it takes minutes: the criterion is met after about 61,000,
+    and the mean energy was 0.44637 after 67,000 (measured with the loop below, float32).
     """
     model, z = trained(fpi_data, DESCENT, fpi.JacobianFree()), samples(fpi_data)[0][:256]
     energy = model.layer.g.energy  # type: ignore[union-attr]
@@ -121,7 +121,7 @@ def test_the_solution_is_no_plateau(fpi_data: Path) -> None:
         plain = torch.zeros_like(x)
         for _ in range(3000):
             plain = plain - energy.gradient(plain, injected)
-        assert energy(x, injected).mean() < energy(plain, injected).mean()
+        assert energy(x, injected).mean() < min(energy(plain, injected).mean(), 0.44637)
 
 
 @pytest.mark.data
