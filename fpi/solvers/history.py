@@ -8,6 +8,8 @@ from torch import Tensor
 from fpi.solvers.base import Rule
 from fpi.solvers.step import State
 
+_FARTHER = 1e3
+
 
 class History(Rule):
     """An accelerated rule on flat states x (batch, features) with residuals f = g(x) − x.
@@ -22,14 +24,15 @@ class History(Rule):
         self.sizes = [shape.numel() for shape in self.shapes]
         self.last: tuple[Tensor, Tensor] | None = None
         self.best: Tensor | None = None
+        self.first: Tensor | None = None  # residual of the first state
         self.n = 0  # differences seen; the window's slots are written in turn
 
     def __call__(self, x: State, gx: State) -> State:
         flat = _flatten(x)
         f = _flatten(gx) - flat
         size = torch.linalg.vector_norm(f, dim=1)
-        if self.last is None or self.best is None:
-            proposal, self.best = self.plain(flat, f), size
+        if self.last is None or self.best is None or self.first is None:
+            proposal, self.best, self.first = self.plain(flat, f), size, size
         else:
             self.observe(flat - self.last[0], f - self.last[1], self.n % self.memory)
             self.n += 1
@@ -38,7 +41,8 @@ class History(Rule):
             self.best = torch.minimum(size, self.best)
             if bool(distrust.any()):
                 self.forget(distrust)
-                self.best = torch.where(distrust, size, self.best)
+                # a restart may begin somewhat farther away; one from ever farther is divergence, and ends as such
+                self.best = torch.where(distrust, torch.minimum(size, _FARTHER * self.first), self.best)
                 proposal = torch.where(distrust[:, None], self.plain(flat, f), proposal)
         self.last = (flat, f)
         parts = proposal.split(self.sizes, 1)
@@ -67,8 +71,9 @@ class History(Rule):
             setattr(self, name, window.masked_fill(samples.reshape(-1, *[1] * (window.dim() - 1)), 0))
 
     def keep(self, rows: Tensor) -> None:
-        if self.last is not None and self.best is not None:
-            self.last, self.best = (self.last[0][rows], self.last[1][rows]), self.best[rows]
+        if self.last is not None and self.best is not None and self.first is not None:
+            self.last = (self.last[0][rows], self.last[1][rows])
+            self.best, self.first = self.best[rows], self.first[rows]
         for name in self.windows():
             if getattr(self, name) is not None:
                 setattr(self, name, getattr(self, name)[rows])

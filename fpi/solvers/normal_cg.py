@@ -19,8 +19,8 @@ class ConjugateGradient(Solver):
     """Solves c = M c + b as (I − M)ᵀ(I − M) c = (I − M)ᵀ b by conjugate gradients (CGNR; Saad 2003, algorithm 8.4).
 
     It needs no contraction, only that I − M is regular, and two products an iteration: one with M, one with Mᵀ.
-    It works on steps that are affine, which a backward solve (4.10) is and a forward solve in general is not; use it
-    through `fpi.NormalCG`.
+    The criterion is applied to the residual b − (I − M) c relative to b.  It works on steps that are affine, which a
+    backward solve (4.10) is and a forward solve in general is not; use it through `fpi.NormalCG`.
 
     Raises:
         ValueError: the step is not affine.
@@ -30,29 +30,31 @@ class ConjugateGradient(Solver):
         if step.affine is None:
             raise ValueError("ConjugateGradient solves affine steps only: use it for the backward solve, as NormalCG()")
         watch, affine, c = Watch(self, step, x0), step.affine, x0
+        b = watch.evaluate([torch.zeros_like(leaf) for leaf in c])
         r = [new - old for new, old in zip(watch.evaluate(c), c, strict=True)]
-        s = p = _normal(affine, r, watch)
-        gamma = _dot(s, s)
+        p: State | None = None
+        gamma: Tensor | None = None
         for n in range(1, self.max_iter + 1):
-            if watch.check(n, r, c):
+            if watch.check(n, r, b):
                 break
+            s = _normal(affine, r, watch)
+            shrunk = _dot(s, s)
+            p = s if p is None or gamma is None else _axpy(shrunk / _positive(gamma), p, s)
+            gamma = shrunk
             moved = affine.product(p)
             watch.count()
             q = [u - m for u, m in zip(p, moved, strict=True)]
-            length = gamma / _dot(q, q).clamp_min(torch.finfo(gamma.dtype).tiny)
+            length = gamma / _positive(_dot(q, q))
             c = watch.keep_frozen(c, watch.release(c, _axpy(length, p, c)))
             r = watch.keep_frozen(r, watch.release(r, _axpy(-length, q, r)))
             rows = watch.settle(c, partial(_same, p, moved))
             if rows is not None:
-                c, r, p, gamma = take(c, rows), take(r, rows), take(p, rows), gamma[rows]
+                b, c, r, p = (take(state, rows) for state in (b, c, r, p))
+                gamma = gamma[rows]
                 assert watch.step.affine is not None
                 affine = watch.step.affine
-            s = _normal(affine, r, watch)
-            shrunk = _dot(s, s)
-            p = _axpy(shrunk / gamma.clamp_min(torch.finfo(gamma.dtype).tiny), p, s)
-            gamma = shrunk
         else:
-            watch.check(n, r, c)
+            watch.check(n, r, b)
         return watch.finish(c)
 
 
@@ -65,6 +67,11 @@ def _normal(affine: Affine, r: State, watch: Watch) -> State:
 def _same(p: State, product: State, step: Step, rows: Tensor) -> bool:
     assert step.affine is not None
     return agree(step.affine.product(take(p, rows)), take(product, rows))
+
+
+def _positive(a: Tensor) -> Tensor:
+    """A divisor: a sample whose residual is zero stays where it is."""
+    return a.clamp_min(torch.finfo(a.dtype).tiny)
 
 
 def _dot(a: State, b: State) -> Tensor:
