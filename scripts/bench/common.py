@@ -120,3 +120,25 @@ def write(
         path = Path(target)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(record, indent=1) + "\n")
+        path.with_suffix(".md").write_text(markdown(record))
+
+
+def markdown(record: Mapping[str, Any]) -> str:
+    """A record as a page: one table, every ratio beside everybody's figures, the best of them in bold."""
+    lines = [
+        f"# Benchmark: {record['benchmark']}",
+        "",
+        f"{record['hardware']}, {record['threads']} thread(s), torch {record['torch']}. Seconds, or bytes where said; "
+        "the least of several interleaved repeats. The ratio is the first of its two names over the second.",
+    ]
+    if "versions" in record:
+        lines += ["", "Versions: " + ", ".join(f"{name} {version}" for name, version in record["versions"].items())]
+    lines += ["", "| comparison | ratio | values |", "|---|---|---|"]
+    for row in record["rows"]:
+        best = min(row["values"].values())
+        values = [f"**{k} {v:.3g}**" if v == best else f"{k} {v:.3g}" for k, v in row["values"].items()]
+        names = f"{row['numerator']} / {row['denominator']}"
+        lines.append(f"| {row['name']} | {names}: {row['ratio']:.3f} | {', '.join(values)} |")
+    if record.get("curves"):
+        lines += ["", f"![time against residual]({record['benchmark']}.png)"]
+    return "\n".join([*lines, *[f"\nLeft out: {reason}" for reason in record.get("skipped", [])]]) + "\n"
