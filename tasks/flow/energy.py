@@ -26,9 +26,9 @@ class HornSchunck(nn.Module):
         features: maps an image (batch, 3, height, width) to (batch, C, height, width).
         smoothness: λ (thesis: 180).
         learn_smoothness: whether λ is a parameter (log λ is), as the thesis tried.
-        scale: s, which the thesis leaves open (README, deviations). The smoothness term alone contracts with step γ
-            where γ s ≤ 1 / (8 λ).
-        image_range: what the images' range [0, 1] is stretched to before `features` sees it.
+        scale: s, which the thesis leaves open (README, deviations): the mean over the pixels of a Sintel frame. The
+            smoothness term alone contracts with step γ where γ s ≤ 1 / (8 λ).
+        image_range: what the images' range [0, 1] is stretched to before `features` sees it; also open.
     """
 
     def __init__(
@@ -36,8 +36,8 @@ class HornSchunck(nn.Module):
         features: nn.Module,
         smoothness: float = 180.0,
         learn_smoothness: bool = False,
-        scale: float = 1 / 2880,
-        image_range: float = 1.0,
+        scale: float = 1 / (436 * 1024),
+        image_range: float = 255.0,
     ) -> None:
         super().__init__()
         for name, value in (("smoothness", smoothness), ("scale", scale), ("image_range", image_range)):

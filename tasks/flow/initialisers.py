@@ -26,6 +26,7 @@ RAFT_NAMES = (
 )
 _RAFT_MOTION = {"c1": "convcorr1", "f1": "convflow1", "f2": "convflow2"}
 RAFT_MULTIPLE, RAFT_SMALLEST = 8, 128
+WEIGHTS = {"pwcnet": "flow/pwc_net.pth.tar", "raft_small": "flow/raft_small/raft-small.pth"}
 
 
 class Initialiser(nn.Module):
@@ -47,29 +48,27 @@ class Initialiser(nn.Module):
         return flow
 
 
-def pwcnet(weights: str = "flow/pwc_net.pth.tar") -> Initialiser:
-    """PWC-Net with NVlabs' weights, found like data: in FPI_DATA, then in data/."""
-    return Initialiser(load_pwcnet(find_weights(weights)))
+NAMES = ("pwcnet", "raft_small", "dis", "zero")
 
 
-def raft_small(weights: str = "flow/raft_small/raft-small.pth", updates: int = 12) -> Initialiser:
-    """torchvision's RAFT-small with the authors' weights (names of princeton-vl/RAFT).
+def make(name: str, weights: str | None = None) -> Initialiser:
+    """An initialiser by name.
 
     Args:
-        weights: path below FPI_DATA or data/.
-        updates: recurrent updates.
+        name: pwcnet (NVlabs' weights) | raft_small (torchvision's network, the authors' weights, 12 updates) | dis
+            (OpenCV's DIS, medium preset: no weights, no GPU) | zero (no motion).
+        weights: path of the first two's weights below FPI_DATA or data/; None: `WEIGHTS`.
+
+    Raises:
+        ValueError: an unknown name, or weights of another network.
+        FileNotFoundError: no weights.
     """
-    return Initialiser(RaftSmall(find_weights(weights), updates))
-
-
-def dis() -> Initialiser:
-    """OpenCV's DIS, medium preset: no weights, no GPU."""
-    return Initialiser(DIS())
-
-
-def zero() -> Initialiser:
-    """No motion at all."""
-    return Initialiser(Zero())
+    if name not in NAMES:
+        raise ValueError(f"initialiser '{name}' is unknown: choose one of {', '.join(NAMES)}")
+    if name in WEIGHTS:
+        path = find_weights(weights or WEIGHTS[name])
+        return Initialiser(load_pwcnet(path) if name == "pwcnet" else RaftSmall(path))
+    return Initialiser(DIS() if name == "dis" else Zero())
 
 
 class Zero(nn.Module):
@@ -91,7 +90,7 @@ class DIS(nn.Module):
 class RaftSmall(nn.Module):
     """RAFT-small (Teed and Deng 2020); frames are continued by their border to multiples of 8, at least 128."""
 
-    def __init__(self, weights: Path, updates: int) -> None:
+    def __init__(self, weights: Path, updates: int = 12) -> None:
         super().__init__()
         from torchvision.models.optical_flow import raft_small  # here: it takes a second to load
 
@@ -123,7 +122,7 @@ def find_weights(path: str) -> Path:
             return candidate
     places = ", ".join(str(candidate) for candidate, _ in candidates)
     raise FileNotFoundError(
-        f"no weights at {places}: put the file there, or choose another initialiser (method/flow-sintel/initialiser)"
+        f"no weights at {places}: put the file there, or choose another initialiser (method.initialiser.name)"
     )
 
 

@@ -28,7 +28,9 @@ def mean_epe(flow: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     """
     known = valid[:, 0]
     error = torch.where(known, end_point_error(flow, torch.where(valid, truth, 0)), 0)
-    return error.sum((1, 2)) / known.sum((1, 2))
+    count = known.sum((1, 2))
+    # the division by 1 keeps the gradient of a sample without truth at 0
+    return torch.where(count > 0, error.sum((1, 2)) / count.clamp_min(1), torch.nan)
 
 
 def pool_truth(truth: Tensor, valid: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -143,9 +143,7 @@ def _pyramid_names(level: int) -> tuple[str, str, str]:
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation), nn.LeakyReLU(0.1)
-    )
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation), nn.LeakyReLU(0.1))
 
 
 def _resize(x: Tensor, size: tuple[int, ...] | list[int]) -> Tensor:

@@ -13,15 +13,23 @@ class UNet(nn.Module):
     """Features of an image, one vector a pixel.
 
     Two 3×3 convolutions with ReLU a level; max-pooling down, a transposed convolution up, concatenation with the level's
-    own features; a 1×1 convolution at the end.
+    own features; a 1×1 convolution at the end.  Weights start as in the paper, N(0, 2 / inputs), which keeps the scale of
+    the image through the levels; those of the 1×1 convolution then shrink by `head_scale`.
 
     Args:
         channels: of the levels, the finest first; their number is the depth (thesis: 3).
         features: of the result.
         in_channels: of the image.
+        head_scale: factor on the last layer's initial weights.
     """
 
-    def __init__(self, channels: Sequence[int] = (32, 64, 128), features: int = 16, in_channels: int = 3) -> None:
+    def __init__(
+        self,
+        channels: Sequence[int] = (32, 64, 128),
+        features: int = 16,
+        in_channels: int = 3,
+        head_scale: float = 1.0,
+    ) -> None:
         super().__init__()
         if not channels or min(*channels, features) < 1:
             raise ValueError(f"UNet: channels and features must be positive, got {list(channels)} and {features}")
@@ -31,6 +39,12 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairs)
         self.merge = nn.ModuleList(_block(2 * fine, fine) for fine, _ in pairs)
         self.head = nn.Conv2d(levels[0], features, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        with torch.no_grad():
+            self.head.weight *= head_scale
 
     def forward(self, image: Tensor) -> Tensor:
         """(batch, in_channels, height, width) -> (batch, features, height, width), any size."""
