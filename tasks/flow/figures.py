@@ -45,7 +45,6 @@ def figures(runs: Sequence[Run], out: Path) -> list[plots.FigureFile]:
 
 def _curves(
     runs: Sequence[Run], out: Path, task: str, item: str, title: str, x: str, y: str, curve: Curve, caption: str,
-    name: str | None = None, logarithmic: bool = False,
 ) -> plots.FigureFile | None:  # fmt: skip
     fig, ax = plt.subplots(figsize=(6, 4))
     rows: Table = []
@@ -53,20 +52,15 @@ def _curves(
         found = {seed: points for seed, run in by_seed(runs, task, row).items() if (points := curve(run))[0]}
         if found:
             xs = next(iter(found.values()))[0]
-            plots.curve_band(ax, xs, [ys for _, ys in found.values()], label, logarithmic=logarithmic)
-            rows += [
-                {"row": row, "seed": seed, x: a, y: b}
-                for seed, points in found.items()
-                for a, b in zip(*points, strict=True)
-            ]
+            plots.curve_band(ax, xs, [ys for _, ys in found.values()], label)
+            for seed, points in found.items():
+                rows += [{"row": row, "seed": seed, x: a, y: b} for a, b in zip(*points, strict=True)]
     ax.set_xlabel(x)
     ax.set_ylabel(y)
     ax.grid(alpha=0.3, linewidth=0.5)
-    if logarithmic:
-        ax.set_yscale("log")
     if rows:
         ax.legend()
-    return _save(fig, out, item, title, rows, caption, name)
+    return _save(fig, out, item, title, rows, caption)
 
 
 def _convergence(runs: Sequence[Run], out: Path, task: str, item: str) -> plots.FigureFile | None:
@@ -89,7 +83,10 @@ def _convergence(runs: Sequence[Run], out: Path, task: str, item: str) -> plots.
         if ax.get_legend_handles_labels()[0]:
             ax.legend()
     axes[0].set_ylabel("squared relative change")
-    caption = "The criterion (5.4) along the forward and the backward solve of the trained layer on one evaluation pair, one line a seed."
+    caption = (
+        "The criterion (5.4) along the forward and the backward solve of the trained layer on one evaluation pair, one "
+        "line a seed."
+    )
     return _save(fig, out, item, "Convergence of both layers", rows, caption, f"{item}-convergence")
 
 
@@ -121,16 +118,12 @@ def _path(runs: Sequence[Run], out: Path, row: str) -> plots.FigureFile | None:
     truth, valid = _flow(pair["truth_0"]), torch.from_numpy(pair["valid_0"])
     flows = sorted((int(name.removeprefix("flow_")), _flow(path[name])) for name in path.files)
     rows = [{"step": step, "epe": float(error_map(flow, truth, valid).nanmean())} for step, flow in flows]
-    caption = f"One evaluation pair's flow along plain gradient steps on the energy of '{ROWS[SINTEL][row]}' (seed {seeds[0]})."
-    return _save(
-        over_iterations(flows, truth, valid),
-        out,
-        "figure6.7",
-        "The flow over iterations",
-        rows,
-        caption,
-        f"figure6.7-{row}",
+    caption = (
+        f"One evaluation pair's flow along plain gradient steps on the energy of '{ROWS[SINTEL][row]}' "
+        f"(seed {seeds[0]})."
     )
+    fig = over_iterations(flows, truth, valid)
+    return _save(fig, out, "figure6.7", "The flow over iterations", rows, caption, f"figure6.7-{row}")
 
 
 def _example(loaded: dict[str, Any], index: int) -> Example:

@@ -30,8 +30,9 @@ DECODER = {5: 512, 4: 256, 3: 128, 2: 64}  # level -> channels of its deconvolut
 class FlowNetS(nn.Module):
     """Two frames to flow at five scales.
 
-    Ten convolutions with LeakyReLU (0.1), four deconvolutions, and at every level a 3×3 head whose flow is upsampled and
-    handed to the next; deconvolutions, heads and upsampling have no bias.  Weights start as He et al.'s for that slope.
+    Ten convolutions with LeakyReLU (0.1), four deconvolutions, and at every level a 3×3 head whose flow is upsampled
+    and handed to the next; deconvolutions, heads and upsampling have no bias.  Weights start as He et al.'s for that
+    slope.
 
     Args:
         width: factor on all channels of the convolutions and deconvolutions (paper: 1; less for small machines).

@@ -1,4 +1,4 @@
-"""What is attached to FlowNetS' finest flow: the thesis' FPI layer, and a feedforward module of its structure (6.4.2)."""
+"""What is attached to FlowNetS' finest flow (6.4.2): the FPI layer, or a feedforward module of its structure."""
 
 from __future__ import annotations
 

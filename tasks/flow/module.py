@@ -27,10 +27,10 @@ class FlowModule(pl.LightningModule):
     A batch is {frame1, frame2: (batch, 3, height, width) RGB in [0, 1]; flow: (batch, 2, height, width) pixels; valid:
     (batch, 1, height, width) boolean}; an evaluation batch holds one pair, of any size, and may have a name set/pair.
 
-    Logged per epoch: train/loss; test/epe, the mean over the evaluation pairs of their average end-point error in pixels
-    at full resolution (nothing is selected by it), and test/epe_<set> where several sets are evaluated; test/unknown, the
-    share of evaluation pixels without truth; cost/g_evaluations (evaluations of g, forward and backward, in training and
-    evaluation, counted in batches); and for FPI layers, averaged over the training batches,
+    Logged per epoch: train/loss; test/epe, the mean over the evaluation pairs of their average end-point error in
+    pixels at full resolution (nothing is selected by it), and test/epe_<set> where several sets are evaluated;
+    test/unknown, the share of evaluation pixels without truth; cost/g_evaluations (evaluations of g, forward and
+    backward, in training and evaluation, counted in batches); and for FPI layers, averaged over the training batches,
     solver/{forward,backward}_{iterations,residual,converged}.
 
     Args:
@@ -202,7 +202,7 @@ class EnergyModule(FlowModule):
         return flow
 
     def artifacts(self, directory: Path) -> None:
-        """Beside :meth:`FlowModule.artifacts`: steps.csv, EPE and energy along gradient steps, and path.npz (one pair)."""
+        """Also write steps.csv, EPE and energy along gradient steps, and path.npz, the flow of one pair on the way."""
         super().artifacts(directory)
         if self.refinement is not None:
             batches = (self._on_device(batch) for batch in self._evaluation())

@@ -1,4 +1,4 @@
-"""What a trained flow row leaves for its figures: examples, the convergence of both layers, EPE along gradient steps."""
+"""What a trained flow row leaves for its figures: examples, convergence of both layers, EPE along gradient steps."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def convergence(layer: fpi.FPILayer, loss: Callable[[], Tensor]) -> list[dict[st
     rows: dict[int, dict[str, float]] = {}
     for name, solve in solves.items():
         for check, residual in enumerate(solve.trace, 1):
-            rows.setdefault(check, {"check": check})[name] = float(residual.max())
+            rows.setdefault(check, {"check": check})[name] = float(residual.detach().max())
     return [rows[check] for check in sorted(rows)]
 
 
