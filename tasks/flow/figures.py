@@ -10,11 +10,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from tasks.engine import plots
 from tasks.engine.store import Run
-from tasks.flow.figures_flow import Example, comparison, error_map, over_iterations
+from tasks.flow.figures_flow import comparison, error_map, over_iterations
+from tasks.flow.pictures import as_flow, read_examples
 from tasks.flow.rows import CHAIRS, ROWS, SINTEL, by_seed, columns
 
 Table = list[dict[str, Any]]
@@ -34,7 +34,7 @@ def figures(runs: Sequence[Run], out: Path) -> list[plots.FigureFile]:
         _curves(
             runs, out, SINTEL, "figure6.6", "EPE per gradient step", "gradient step", "EPE (pixels)", _steps,
             "End-point error on the evaluation pairs after each plain gradient step on the learned energy, from the "
-            f"initial flow. {SPREAD}",
+            f"initial flow, with each row's own step size. {SPREAD}",
         ),
         _convergence(runs, out, SINTEL, "figure6.6"),
         _examples(runs, out, SINTEL, "figure6.7"),
@@ -97,8 +97,7 @@ def _examples(runs: Sequence[Run], out: Path, task: str, item: str) -> plots.Fig
     seeds = sorted(set.intersection(*(set(found) for found in archives.values()))) if archives else []
     if not seeds:
         return None
-    loaded = {label: np.load(found[seeds[0]]) for label, found in archives.items()}
-    examples = [_example(loaded, index) for index in range(len(next(iter(loaded.values()))["names"]))]
+    examples = read_examples({label: found[seeds[0]] for label, found in archives.items()})
     rows = [
         {"pair": example.name, "row": label, "epe": float(error_map(flow, example.truth, example.valid).nanmean())}
         for example in examples
@@ -115,8 +114,8 @@ def _path(runs: Sequence[Run], out: Path, row: str) -> plots.FigureFile | None:
     if not seeds:
         return None
     path, pair = np.load(paths[seeds[0]]), np.load(examples[seeds[0]])
-    truth, valid = _flow(pair["truth_0"]), torch.from_numpy(pair["valid_0"])
-    flows = sorted((int(name.removeprefix("flow_")), _flow(path[name])) for name in path.files)
+    truth, valid = as_flow(pair["truth_0"]), torch.from_numpy(pair["valid_0"])
+    flows = sorted((int(name.removeprefix("flow_")), as_flow(path[name])) for name in path.files)
     rows = [{"step": step, "epe": float(error_map(flow, truth, valid).nanmean())} for step, flow in flows]
     caption = (
         f"One evaluation pair's flow along plain gradient steps on the energy of '{ROWS[SINTEL][row]}' "
@@ -124,17 +123,6 @@ def _path(runs: Sequence[Run], out: Path, row: str) -> plots.FigureFile | None:
     )
     fig = over_iterations(flows, truth, valid)
     return _save(fig, out, "figure6.7", "The flow over iterations", rows, caption, f"figure6.7-{row}")
-
-
-def _example(loaded: dict[str, Any], index: int) -> Example:
-    first = next(iter(loaded.values()))
-    return Example(
-        name=str(first["names"][index]),
-        frame1=torch.from_numpy(first[f"frame1_{index}"]).float() / 255,
-        estimates={label: _flow(archive[f"flow_{index}"]) for label, archive in loaded.items()},
-        truth=_flow(first[f"truth_{index}"]),
-        valid=torch.from_numpy(first[f"valid_{index}"]),
-    )
 
 
 def _archives(runs: Sequence[Run], task: str, row: str, name: str) -> dict[int, Path]:
@@ -145,10 +133,6 @@ def _archives(runs: Sequence[Run], task: str, row: str, name: str) -> dict[int, 
 def _steps(run: Run) -> tuple[list[float], list[float]]:
     step, epe = columns(run, "steps.csv", "step", "test_epe")
     return step, epe
-
-
-def _flow(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(array).float()
 
 
 def _save(

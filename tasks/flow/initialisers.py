@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tasks.engine.data import search_places
+from tasks.engine.data import locate, search_places
 from tasks.flow.pwcnet import load_by_key, load_pwcnet
 
 # princeton-vl/RAFT's names of RAFT-small's modules -> torchvision's
@@ -61,12 +61,16 @@ def make(name: str, weights: str | None = None) -> Initialiser:
 
     Raises:
         ValueError: an unknown name, or weights of another network.
-        FileNotFoundError: no weights.
+        FileNotFoundError, tasks.engine.data.DataNotFoundError: no weights.
     """
     if name not in NAMES:
         raise ValueError(f"initialiser '{name}' is unknown: choose one of {', '.join(NAMES)}")
     if name in WEIGHTS:
-        path = find_weights(weights or WEIGHTS[name])
+        path = (
+            locate(WEIGHTS[name])
+            if name == "raft_small" and weights is None
+            else find_weights(weights or WEIGHTS[name])
+        )
         return Initialiser(load_pwcnet(path) if name == "pwcnet" else RaftSmall(path))
     return Initialiser(DIS() if name == "dis" else Zero())
 

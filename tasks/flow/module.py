@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import fpi
 from tasks.engine.store import write_csv
-from tasks.flow import traces
+from tasks.flow import pictures, traces
 from tasks.flow.flownet import estimate
 from tasks.flow.initialisers import Initialiser
 from tasks.flow.losses import mean_epe, multiscale_loss
@@ -123,13 +123,19 @@ class FlowModule(pl.LightningModule):
         self.log("cost/g_evaluations", float(self.g_evaluations))
         self.errors, self.known = {}, []
 
-    def artifacts(self, directory: Path) -> None:
-        """Write examples.npz (figures 6.3 and 6.7) and, for an FPI layer, convergence.csv: both solves on one pair."""
+    def artifacts(self, directory: Path) -> dict[str, Path]:
+        """Write examples.npz and examples.png, and, for an FPI layer, convergence.csv: both solves on one pair.
+
+        Returns:
+            Pictures by title.
+        """
         pairs = [self._on_device(batch) for _, batch in zip(range(self.examples), self._evaluation(), strict=False)]
-        if pairs:
-            traces.write_examples(directory / "examples.npz", pairs, self.estimate)
-        if pairs and self.layer is not None:
+        if not pairs:
+            return {}
+        traces.write_examples(directory / "examples.npz", pairs, self.estimate)
+        if self.layer is not None:
             write_csv(directory / "convergence.csv", traces.convergence(self.layer, lambda: self.loss(pairs[0])))
+        return {"flow": pictures.draw_examples(directory / "examples.npz")}
 
     def _evaluation(self) -> Iterable[Batch]:
         loader: Iterable[Batch] = self.trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
@@ -201,14 +207,15 @@ class EnergyModule(FlowModule):
         flow: Tensor = self.refinement((frame1, frame2), x0=start)
         return flow
 
-    def artifacts(self, directory: Path) -> None:
+    def artifacts(self, directory: Path) -> dict[str, Path]:
         """Also write steps.csv, EPE and energy along gradient steps, and path.npz, the flow of one pair on the way."""
-        super().artifacts(directory)
-        if self.refinement is not None:
+        drawn = super().artifacts(directory)
+        if self.refinement is not None and drawn:
             batches = (self._on_device(batch) for batch in self._evaluation())
             rows, path = traces.along_steps(self.refinement, self.initialiser, batches, self.path_steps)
             write_csv(directory / "steps.csv", rows)
             traces.write_path(directory / "path.npz", path)
+        return drawn
 
 
 def _mean(values: list[float]) -> float:

@@ -19,7 +19,6 @@ ROWS = {
         "energy_implicit": "implicit layer",
     },
 }
-ENERGIES = ("energy_unrolled", "energy_implicit")
 
 
 def by_seed(runs: Sequence[Run], task: str, row: str) -> dict[int, Run]:

@@ -13,8 +13,8 @@ class UNet(nn.Module):
     """Features of an image, one vector a pixel.
 
     Two 3×3 convolutions with ReLU a level; max-pooling down; a transposed convolution up, concatenated with the level's
-    own features; a 1×1 convolution at the end.  Weights start as in the paper, N(0, 2 / inputs), which keeps the image's
-    scale through the levels; those of the 1×1 convolution then shrink by `head_scale`.
+    own features; a 1×1 convolution at the end.  Weights start as in the paper, N(0, 2 / inputs), which keeps the
+    image's scale through the levels; those of the 1×1 convolution then shrink by `head_scale`.
 
     Args:
         channels: of the levels, the finest first; their number is the depth (thesis: 3).
