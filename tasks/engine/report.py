@@ -131,9 +131,13 @@ def _figures(task: str, runs: list[Run], out: Path) -> list[dict[str, str]]:
 
 
 def _task_module(task: str, name: str) -> Any:
-    """tasks.<task>.<name>, or None if the task has none; chosen by name, for the engine imports no task."""
-    full = f"tasks.{task}.{name}"
-    if importlib.util.find_spec(f"tasks.{task}") is None or importlib.util.find_spec(full) is None:
+    """tasks.<package>.<name>, or None if the task has none; chosen by name, for the engine imports no task.
+
+    Tasks that share a package are named <package>-<part>.
+    """
+    package = f"tasks.{task.partition('-')[0]}"
+    full = f"{package}.{name}"
+    if importlib.util.find_spec(package) is None or importlib.util.find_spec(full) is None:
         return None
     return importlib.import_module(full)
 
