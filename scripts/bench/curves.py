@@ -75,7 +75,7 @@ def search(
 def fewest_steps(
     setting: Setting, make: Callable[[float], Run], judge: Judge, target: float, start: float, limit: float
 ) -> tuple[Found | None, float]:
-    """The fewest iterations (to 5 %) of a setting without a criterion that meet ``target``: doubling, then bisection."""
+    """The fewest iterations (to 5 %) of a setting without criterion that meet ``target``: doubling, then bisection."""
     assert setting.steps is not None
     known: dict[int, Found] = {}
 
