@@ -185,8 +185,10 @@ def generated_energy(samples: int = 256, features: int = 1836, labels: int = 159
     torch.manual_seed(SEED)
     net = LabelEnergy(features, labels, hidden)
     z = (torch.rand(samples, features) < 0.04).float()
-    with torch.no_grad():  # units in pairs 1 ± u
-        half = torch.randn(hidden // 2, labels) / 2
+    with torch.no_grad():  # units in pairs 1 ± u; the curvature in the labels' probabilities spans a factor of 10
+        basis, _ = torch.linalg.qr(torch.randn(hidden // 2, labels))
+        turn, _ = torch.linalg.qr(torch.randn(labels, labels))
+        half = (basis * (4 * hidden * torch.linspace(0.1, 1, labels)).sqrt()) @ turn
         of_z = half @ (torch.randn(labels, features) / (8 * features**0.5))
         net.weight.copy_(torch.cat([torch.cat([-of_z, half], 1), torch.cat([of_z, -half], 1)]))
         constant = half @ (0.2 + 0.6 * torch.rand(labels))

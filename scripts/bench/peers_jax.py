@@ -192,7 +192,8 @@ def settings(case: Case) -> list[Setting]:
         ]
     made = []
     for contestant, label, solve in kinds:
-        for where in ("whole batch", "per sample") if case.x0.shape[0] > 1 else ("whole batch",):
+        whole_only = case.x0.shape[0] == 1 or label == "backtracking"
+        for where in ("whole batch",) if whole_only else ("whole batch", "per sample"):
             text = f"{where}, {label}".strip(", ")
             made.append(_Compiled(case, solve, where == "per sample").setting(contestant, text))
         if not case.gradients or "default" in label:
