@@ -159,6 +159,9 @@ class Dense(Adjoint):
         terms: `None` solves (I − ∂g/∂x)ᵀ c = ∇L directly (eq. 4.8); a number sums exactly that many terms of the
             Neumann series by repeated squaring.  `terms=N` is the gradient of N unrolled steps of a map that is
             linear around x̂, at the price of about 2·log₂N small matrix products.
+
+    Raises:
+        FixedPointError: (in the backward pass) I − ∂g/∂x is singular.
     """
 
     terms: int | None = None
@@ -178,7 +181,12 @@ class Dense(Adjoint):
         rows = [linear.x([unit[i].expand(batch, d).reshape(v[0].shape)])[0].reshape(batch, d) for i in range(d)]
         transposed = torch.stack(rows, dim=2)  # column i is Jᵀ e_i
         if self.terms is None:
-            c = torch.linalg.solve(unit - transposed, flat[:, :, None])
+            c, failed = torch.linalg.solve_ex(unit - transposed, flat[:, :, None])
+            if not torch._C._are_functorch_transforms_active() and bool(failed.any()):
+                raise FixedPointError(
+                    f"Dense: I − ∂g/∂x is singular for {int((failed != 0).sum())} of {batch} samples: x̂ has no "
+                    "derivative there (a flat energy, or a contraction constant of 1)"
+                )
         else:
             c = _geometric_sum(transposed, self.terms) @ flat[:, :, None]
         return [c.reshape(v[0].shape)], None

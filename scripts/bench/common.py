@@ -88,7 +88,13 @@ def run(name: str, description: str | None, rows: Callable[[int], list[Row]], re
 
 
 def write(
-    name: str, rows: list[Row], target: str | None, threads: int, seconds: float, more: Mapping[str, Any] | None = None
+    name: str,
+    rows: list[Row],
+    target: str | None,
+    threads: int,
+    seconds: float,
+    more: Mapping[str, Any] | None = None,
+    show: bool = True,
 ) -> None:
     """Print the comparisons and, if asked, write them as JSON with the machine class and ``more`` entries."""
     table = Table(title=f"benchmark {name}: {hardware()}, {threads} thread(s)")
@@ -97,7 +103,8 @@ def write(
     for row in rows:
         values = ", ".join(f"{key} {value:.4g}" for key, value in row.values.items())
         table.add_row(f"{row.name}: {row.numerator} / {row.denominator}", f"{row.ratio:.3f}", values)
-    Console().print(table)
+    if show:
+        Console().print(table)
     if target is not None:
         record = {
             "benchmark": name,

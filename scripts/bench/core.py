@@ -24,6 +24,10 @@ import ctypes
 import os
 import sys
 import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from common import Row
 
 
 def main() -> None:
@@ -38,10 +42,14 @@ def main() -> None:
     import report  # only now: torch, numpy and XLA make their threads when they are imported
 
     started, used = time.perf_counter(), time.process_time()
-    rows, more = report.measure(options.cases, options.repeats)
-    seconds = time.perf_counter() - started
-    more["cores_used"] = round((time.process_time() - used) / seconds, 2)
-    report.publish(rows, more, options, seconds)
+
+    def publish(rows: list[Row], more: dict[str, Any], final: bool) -> None:
+        seconds = time.perf_counter() - started
+        more["cores_used"] = round((time.process_time() - used) / seconds, 2)
+        report.publish(rows, more, options, seconds, final)
+
+    rows, more = report.measure(options.cases, options.repeats, lambda rows, more: publish(rows, more, False))
+    publish(rows, more, True)
 
 
 def pin(threads: int) -> None:

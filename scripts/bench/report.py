@@ -8,7 +8,7 @@ import importlib.util
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,21 @@ PEERS = ("torchdeq", "jax", "jaxlib", "jaxopt", "optimistix", "equinox", "lineax
 BUDGET = 1.0  # seconds that a contestant may take over its repeats at one point
 
 
-def measure(keys: Sequence[str], repeats: int) -> tuple[list[Row], dict[str, Any]]:
-    """The rows, and under "curves", "gradients", "compile_seconds", "versions" and "skipped" the rest."""
+Save = Callable[[list[Row], dict[str, Any]], None]
+
+
+def measure(keys: Sequence[str], repeats: int, save: Save) -> tuple[list[Row], dict[str, Any]]:
+    """The rows, and under "curves", "gradients", "compile_seconds", "versions" and "skipped" the rest.
+
+    ``save`` gets both after every case, so that a later one that fails takes nothing with it.
+    """
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     data = os.environ.get("FPI_DATA")
     problems, skipped = cases.build(list(keys), Path(data) if data else None)
     skipped += [f"{name}: not installed" for name in PEERS[:5] if importlib.util.find_spec(name) is None]
     rows: list[Row] = []
-    more: dict[str, Any] = {"curves": {}, "gradients": {}, "compile_seconds": {}}
+    more: dict[str, Any] = {"curves": {}, "gradients": {}, "compile_seconds": {}, "skipped": skipped}
+    more["versions"] = {name: importlib.metadata.version(name) for name in PEERS if importlib.util.find_spec(name)}
     if "a" in keys:
         rows += overhead(cases.mlp(64, 32, slow=True), 3 * repeats)
         rows.append(memory(cases.mlp(64, 32, slow=True)))
@@ -61,8 +68,7 @@ def measure(keys: Sequence[str], repeats: int) -> tuple[list[Row], dict[str, Any
             if setting.compile_seconds
         }
         print(f"{case.name}: {time.perf_counter() - started:.0f} s ({case.title})", file=sys.stderr, flush=True)
-    more["versions"] = {name: importlib.metadata.version(name) for name in PEERS if importlib.util.find_spec(name)}
-    more["skipped"] = skipped
+        save(rows, more)
     return rows, more
 
 
@@ -96,11 +102,14 @@ def compared(title: str, seconds: dict[str, float]) -> list[Row]:
     return [Row(f"time to {title}", seconds, min(ours, key=seconds.__getitem__), min(peers, key=seconds.__getitem__))]
 
 
-def publish(rows: list[Row], more: dict[str, Any], options: argparse.Namespace, seconds: float) -> None:
-    """Print, and write what was asked for."""
-    write("core", rows, options.json, options.threads, seconds, more)
-    for reason in more["skipped"]:
-        print(f"skipped: {reason}")
+def publish(
+    rows: list[Row], more: dict[str, Any], options: argparse.Namespace, seconds: float, final: bool = True
+) -> None:
+    """Write what was asked for; finally, print."""
+    write("core", rows, options.json, options.threads, seconds, more, show=final)
+    if final:
+        for reason in more["skipped"]:
+            print(f"skipped: {reason}")
     if options.plot:
         import plot
 

@@ -131,7 +131,9 @@ def test_the_command_writes_figures_and_a_plot(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(cases, "build", lambda keys, data: ([TINY["rates"](), TINY["energy"]()], ["a reason"]))
     monkeypatch.setattr(report, "evaluation", lambda case, repeats: [])
     monkeypatch.setattr(peers_jax, "available", lambda: False)  # its compilation takes a minute
-    rows, more = report.measure(["d"], 1)
+    kept: list[int] = []
+    rows, more = report.measure(["d"], 1, lambda rows, more: kept.append(len(rows)))
+    assert len(kept) == 2 and kept[0] < kept[1] == len(rows)  # after each case, all so far
     target, picture = tmp_path / "core.json", tmp_path / "core.png"
     report.publish(rows, more, argparse.Namespace(json=str(target), plot=str(picture), threads=1), 1.0)
     record = json.loads(target.read_text())
