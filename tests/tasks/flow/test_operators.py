@@ -80,7 +80,9 @@ def test_the_mask_ends_at_the_border() -> None:
     assert mask.tolist() == [[False, True, True, False], [True, True, True, False], [True, True, True, False]]
 
 
-def test_cost_volume_is_the_naive_loop() -> None:
+@pytest.mark.parametrize("narrow", [0, 64])  # both ways of computing it
+def test_cost_volume_is_the_naive_loop(narrow: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.flow.operators.NARROW", narrow)
     torch.manual_seed(0)
     first, second = torch.randn(2, 3, 5, 6), torch.randn(2, 3, 5, 6)
     volume = cost_volume(first, second, radius=2)
@@ -102,7 +104,5 @@ def test_cost_volume_agrees_with_torchvisions_correlation() -> None:
     block = CorrBlock(num_levels=1, radius=4)
     block.build_pyramid(first, second)
     found = block.index_pyramid(pixel_grid(first))  # all pairs, read out around every pixel; scaled by 1/sqrt(C)
-    theirs = found.reshape(1, 9, 9, 16, 18).mT.mT / 4  # 1/sqrt(16)
-    ours = cost_volume(first, second, 4).reshape(1, 9, 9, 16, 18)
-    same = torch.allclose(theirs, ours, atol=1e-5)
-    assert same or torch.allclose(theirs.transpose(1, 2), ours, atol=1e-5)  # whichever displacement it puts first
+    theirs = found.reshape(1, 9, 9, 16, 18).transpose(1, 2).flatten(1, 2) / 16**0.5  # dx before dy
+    torch.testing.assert_close(cost_volume(first, second, 4), theirs, rtol=0, atol=1e-5)

@@ -1,0 +1,167 @@
+"""Optical flow: the operators, what the FPI layer adds to FlowNetS, and the energy's layer run to convergence.
+
+Compares, interleaved in one process: the cost volume (radius 4) with torchvision's RAFT correlation, and the warp with a
+bare `grid_sample` on a grid at hand (same values, checked to 1e-5); a training step of FlowNetS + FPI with one of
+FlowNetS; the energy's closed-form gradient with autograd; Picard's iteration, Anderson's and L-BFGS on a pair of
+436 × 1024 pixels to one criterion, with their evaluations; and the bytes alive in a solve and its backward pass with
+1,000 against 10 steps.
+
+    python scripts/bench/flow.py --json results/published/bench/flow.json
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from common import Row, interleaved, peak_bytes, run
+from torch import Tensor, nn
+from torchvision.models.optical_flow.raft import CorrBlock
+
+import fpi
+from tasks.flow.energy import HornSchunck, energy_layer
+from tasks.flow.flownet import FlowNetS
+from tasks.flow.fpi_module import fpi_refinement, refined
+from tasks.flow.losses import multiscale_loss
+from tasks.flow.operators import cost_volume, pixel_grid, warp
+from tasks.flow.unet import UNet
+
+RADIUS = 4
+TOLERANCE = 1e-9  # of the squared relative change by a gradient step, on which the solvers are compared
+CAP = 200  # iterations of a solver in that comparison
+
+
+def operator_rows(repeats: int) -> list[Row]:
+    rows = []
+    for channels, height, width in ((64, 56, 128), (128, 14, 32)):  # levels of PWC-Net for a 436 x 1024 frame
+        first, second = torch.randn(2, 1, channels, height, width)
+        rows.append(_correlation(first, second, repeats))
+    image, flow = torch.randn(1, 32, 112, 256), 3 * torch.randn(1, 2, 112, 256)
+    size = torch.tensor([255.0, 111.0])
+    grid = ((pixel_grid(flow) + flow).permute(0, 2, 3, 1) * (2 / size) - 1).contiguous()
+
+    def bare() -> Tensor:
+        return F.grid_sample(image, grid, align_corners=True)
+
+    assert (warp(image, flow) - bare()).abs().max() < 1e-5
+    times = interleaved({"warp": _silent(warp, image, flow), "grid_sample": _silent(bare)}, repeats)
+    return [*rows, Row("warp, 32 channels, 112 x 256", times, "warp", "grid_sample")]
+
+
+def _correlation(first: Tensor, second: Tensor, repeats: int) -> Row:
+    """torchvision's block correlates all pairs of pixels, then reads the neighbourhood of each."""
+    channels, height, width = first.shape[1:]
+    block, centre, side = CorrBlock(num_levels=1, radius=RADIUS), pixel_grid(first), 2 * RADIUS + 1
+
+    def torchvision() -> Tensor:
+        block.build_pyramid(first, second)
+        return block.index_pyramid(centre)
+
+    # its volume is divided by the root of C, ours by C, and it has dx before dy
+    theirs = torchvision().reshape(1, side, side, height, width).transpose(1, 2).flatten(1, 2) / channels**0.5
+    assert (cost_volume(first, second, RADIUS) - theirs).abs().max() < 1e-5
+    contestants = {"cost volume": _silent(cost_volume, first, second, RADIUS), "torchvision": _silent(torchvision)}
+    name = f"cost volume, {channels} channels, {height} x {width}"
+    return Row(name, interleaved(contestants, repeats), "cost volume", "torchvision")
+
+
+def flownet_rows(repeats: int) -> list[Row]:
+    """One training step on one pair of 320 x 448, the paper's crop."""
+    frames, truth = torch.rand(2, 1, 3, 320, 448), 5 * torch.randn(1, 2, 320, 448)
+    valid = torch.ones(1, 1, 320, 448, dtype=torch.bool)
+    solver = fpi.Picard(criterion=fpi.Relative(1e-13, scope="batch"), max_iter=50)
+
+    def step(refinement: nn.Module | None) -> Callable[[], None]:
+        torch.manual_seed(0)
+        model = refined(FlowNetS(), refinement)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+
+        def train() -> None:
+            optimizer.zero_grad()
+            multiscale_loss(model(*frames), truth, valid).backward()
+            optimizer.step()
+
+        return train
+
+    contestants = {"FlowNetS + FPI": step(fpi_refinement(solver, fpi.BackwardFPI(solver))), "FlowNetS": step(None)}
+    times = interleaved(contestants, repeats)
+    return [Row("training step, one pair of 320 x 448", times, "FlowNetS + FPI", "FlowNetS")]
+
+
+def make(height: int, width: int) -> tuple[HornSchunck, tuple[Tensor, Tensor], Tensor]:
+    """The thesis' energy with its initial features, smooth frames a pixel apart, and a rough initial flow."""
+    torch.manual_seed(0)
+    coarse = torch.rand(1, 3, height // 8, width // 8)
+    wide = F.interpolate(coarse, size=(height, width + 1), mode="bicubic").clamp(0, 1)
+    start = F.interpolate(torch.randn(1, 2, height // 16, width // 16), size=(height, width), mode="bicubic")
+    return HornSchunck(UNet()), (wide[..., 1:].contiguous(), wide[..., :-1].contiguous()), start
+
+
+def gradient_rows(repeats: int) -> list[Row]:
+    energy, frames, start = make(436, 1024)
+    with torch.no_grad():
+        injected = energy.inject(frames)
+
+    def autograd() -> None:
+        leaf = start.clone().requires_grad_()
+        torch.autograd.grad(energy(leaf, injected).sum(), leaf)
+
+    contestants = {"closed form": _silent(energy.gradient, start, injected), "autograd": autograd}
+    return [Row("gradient of the energy, 436 x 1024", interleaved(contestants, repeats), "closed form", "autograd")]
+
+
+def solver_rows() -> list[Row]:
+    """Solves of the same energy with γ s = 1 / (16 λ), timed once: each takes its iterations to the criterion."""
+    energy, frames, start = make(436, 1024)
+    gamma = 1 / (16 * 180 * energy.scale)
+    with torch.no_grad():
+        energy.features.head.weight *= 0.1  # within reach of the plain iteration at this step size
+    kinds: dict[str, fpi.Solver] = {
+        name: kind(criterion=fpi.Relative(TOLERANCE), max_iter=CAP, on_failure="ignore")
+        for name, kind in (("picard", fpi.Picard), ("anderson", fpi.Anderson), ("lbfgs", fpi.LBFGS))
+    }
+    times: dict[str, float] = {}
+    said = []
+    for name, solver in kinds.items():
+        layer = energy_layer(energy, gamma, solver)
+        begin = time.perf_counter()
+        _silent(layer, frames, start)()
+        times[name] = time.perf_counter() - begin
+        assert layer.info is not None
+        end = "" if bool(layer.info.converged.all()) else f", not converged: {float(layer.info.residual.max()):.0e}"
+        said.append(f"{name} {layer.info.evaluations}{end}")
+    title = f"FPI_GD to {TOLERANCE:.0e} on 436 x 1024 (evaluations: {'; '.join(said)})"
+    return [Row(title, times, name, "picard") for name in ("anderson", "lbfgs")]
+
+
+def memory_rows() -> list[Row]:
+    def peak(steps: int) -> float:
+        energy, frames, start = make(64, 96)
+        solver = fpi.Picard(criterion=fpi.Relative(0.0), max_iter=steps, on_failure="ignore")
+        layer = energy_layer(energy, 1.0, solver, fpi.BackwardFPI(solver))
+        return peak_bytes(lambda: layer(frames, start).square().sum().backward())
+
+    peak(2)
+    values = {"1000 steps": peak(1000), "10 steps": peak(10)}
+    return [Row("peak memory of FPI_GD, forward and backward (bytes)", values, "1000 steps", "10 steps")]
+
+
+def _silent(function: Callable[..., Any], *arguments: Any) -> Callable[[], None]:
+    def call() -> None:
+        with torch.no_grad():
+            function(*arguments)
+
+    return call
+
+
+def rows(repeats: int) -> list[Row]:
+    """All comparisons, each the best of so many repeats."""
+    few = max(2, repeats // 4)
+    return operator_rows(repeats) + flownet_rows(few) + gradient_rows(few) + solver_rows() + memory_rows()
+
+
+if __name__ == "__main__":
+    run("flow", __doc__, rows, repeats=10)
