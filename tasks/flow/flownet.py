@@ -68,7 +68,7 @@ class FlowNetS(nn.Module):
             frame1, frame2: (batch, 3, height, width) RGB in [0, 1]; both sides multiples of 64.
 
         Raises:
-            ValueError: a side that is no multiple of 64 (:func:`estimate` pads).
+            ValueError: a side that is no multiple of 64 (`estimate` pads).
         """
         height, width = frame1.shape[-2:]
         if height % MULTIPLE or width % MULTIPLE:

@@ -25,7 +25,7 @@ class Refined(nn.Module):
         self.network, self.refinement = network, refinement
 
     def forward(self, frame1: Tensor, frame2: Tensor) -> list[Tensor]:
-        """As :meth:`FlowNetS.forward`."""
+        """As `FlowNetS.forward`."""
         z, *coarser = self.network(frame1, frame2)
         return [z + self.refinement(z), *coarser]
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tasks.engine.data import locate, search_places
 from tasks.flow.pwcnet import load_by_key, load_pwcnet
 
+_RAFT_MOTION = {"c1": "convcorr1", "f1": "convflow1", "f2": "convflow2"}
 # princeton-vl/RAFT's names of RAFT-small's modules -> torchvision's
 RAFT_NAMES = (
     (r"^fnet\.", "feature_encoder."),
@@ -24,7 +25,6 @@ RAFT_NAMES = (
     (r"^update_block\.encoder\.conv\.", "update_block.motion_encoder.conv.0."),
     (r"^update_block\.gru\.", "update_block.recurrent_block.convgru1."),
 )
-_RAFT_MOTION = {"c1": "convcorr1", "f1": "convflow1", "f2": "convflow2"}
 RAFT_MULTIPLE, RAFT_SMALLEST = 8, 128
 WEIGHTS = {"pwcnet": "flow/pwc_net.pth.tar", "raft_small": "flow/raft_small/raft-small.pth"}
 

@@ -37,14 +37,14 @@ def pool_truth(truth: Tensor, valid: Tensor, size: Sequence[int]) -> tuple[Tenso
     """The mean of the valid vectors in each cell of a coarser grid, and which cells have one.
 
     Args:
-        truth, valid: as for :func:`mean_epe`.
+        truth, valid: as for `mean_epe`.
         size: (height, width) of the grid.
 
     Returns:
         (batch, 2, *size) and (batch, 1, *size), boolean.
     """
-    weight = F.adaptive_avg_pool2d(valid.to(truth.dtype), list(size))
-    total = F.adaptive_avg_pool2d(torch.where(valid, truth, 0), list(size))
+    weight = F.adaptive_avg_pool2d(valid.to(truth.dtype), (size[0], size[1]))
+    total = F.adaptive_avg_pool2d(torch.where(valid, truth, 0), (size[0], size[1]))
     return total / weight.clamp_min(torch.finfo(truth.dtype).tiny), weight > 0
 
 
@@ -55,7 +55,7 @@ def multiscale_loss(flows: Sequence[Tensor], truth: Tensor, valid: Tensor, div_f
 
     Args:
         flows: (flow2, ..., flow6) at 1/4, 1/8, ... of the resolution, in units of `div_flow` pixels.
-        truth, valid: as for :func:`mean_epe`.
+        truth, valid: as for `mean_epe`.
     """
     loss = truth.new_zeros(())
     for flow, weight in zip(flows, SCALE_WEIGHTS, strict=True):

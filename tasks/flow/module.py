@@ -157,7 +157,7 @@ class FlowNetModule(FlowModule):
 
     Args:
         model: `tasks.flow.fpi_module.refined(...)`.
-        options: as for :class:`FlowModule`.
+        options: as for `FlowModule`.
     """
 
     def __init__(self, model: nn.Module, **options: Any) -> None:
@@ -183,7 +183,7 @@ class EnergyModule(FlowModule):
         initialiser: x0 = initialiser(frame1, frame2), frozen.
         refinement: `tasks.flow.energy.energy_layer(...)`; None: the initialiser's flow is the result.
         path_steps: plain gradient steps along which artifacts follow the flow (figure 6.6).
-        options: as for :class:`FlowModule`.
+        options: as for `FlowModule`.
     """
 
     def __init__(

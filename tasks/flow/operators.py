@@ -77,7 +77,7 @@ class Corners(NamedTuple):
             the border's and does not change with u (v).
     """
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # a tuple has a method of that name
     fx: Tensor
     fy: Tensor
     inside: Tensor
