@@ -31,6 +31,7 @@ import fpi
 from fpi.layers import GradientStep
 from tasks.bibtex.arff import read_sparse_arff
 from tasks.bibtex.models.fpi import LabelEnergy
+from tasks.denoising.convolution import SameConv2d
 
 SEED = 0
 AUTHORS = "authors-fpi-gd.safetensors"
@@ -151,9 +152,12 @@ def mlp(width: int = 512, batch: int = 128, slow: bool = False) -> Case:
 
 
 def conv(size: int = 180, batch: int = 1, hidden: int = 32) -> Case:
-    """(b) The denoising map: conv 3×3 (2 → 32) - ReLU - conv 3×3 (32 → 1) on [x, z]."""
+    """(b) The denoising map: conv 3×3 (2 → 32) - ReLU - conv 3×3 (32 → 1) on [x, z].
+
+    In torch it is computed as that task computes it on a CPU, in JAX in the layout XLA's convolution is made for.
+    """
     torch.manual_seed(SEED)
-    net = nn.Sequential(nn.Conv2d(2, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, 1, 3, padding=1))
+    net = nn.Sequential(SameConv2d(2, hidden, 3), nn.ReLU(), SameConv2d(hidden, 1, 3))
     with torch.no_grad():  # tied kernels: a smoothing map with a real spectrum, as a trained denoiser has
         net[2].weight.copy_(net[0].weight[:, :1].flip(2, 3).transpose(0, 1))
     layer = fpi.FPI_NN(net)
