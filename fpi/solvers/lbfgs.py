@@ -92,7 +92,8 @@ class LBFGS(Solver):
 
 
 def _same(x: Tensor, gradient: Tensor, evaluate: Evaluate, step: Step, rows: Tensor) -> bool:
-    return agree([evaluate(x[rows], step)[1]], [gradient[rows]])
+    """Compares g(x) = x − gradient: near the solution the gradient itself is rounding."""
+    return agree([x[rows] - evaluate(x[rows], step)[1]], [x[rows] - gradient[rows]])
 
 
 def _precondition(gradient: Tensor, pairs: list[Pair], reach: Tensor) -> Tensor:
