@@ -77,7 +77,7 @@ class HornSchunck(nn.Module):
         """The sampling points, and J₂ at the four pixels around each: (batch · height · width, 4, C)."""
         at = corners(x)
         rows = second.reshape(-1, second.shape[-1])
-        return at, rows.index_select(0, at.index.reshape(-1)).reshape(-1, 4, rows.shape[1])
+        return at, rows.index_select(0, at.pixels.reshape(-1)).reshape(-1, 4, rows.shape[1])
 
     def _residual(self, at: Corners, around: Tensor, first: Tensor) -> Tensor:
         """J₁ − J₂(x + u): (batch · height · width, 1, C)."""

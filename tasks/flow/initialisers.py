@@ -14,6 +14,7 @@ from tasks.engine.data import locate, search_places
 from tasks.flow.pwcnet import load_by_key, load_pwcnet
 
 _RAFT_MOTION = {"c1": "convcorr1", "f1": "convflow1", "f2": "convflow2"}
+
 # princeton-vl/RAFT's names of RAFT-small's modules -> torchvision's
 RAFT_NAMES = (
     (r"^fnet\.", "feature_encoder."),
@@ -86,7 +87,7 @@ class DIS(nn.Module):
     def forward(self, frame1: Tensor, frame2: Tensor) -> Tensor:
         import cv2  # here: only this initialiser needs it
 
-        search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         flows = [search.calc(a, b, None) for a, b in zip(_gray(frame1), _gray(frame2), strict=True)]
         return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).contiguous().to(frame1.device)
 

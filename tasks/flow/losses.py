@@ -33,7 +33,7 @@ def mean_epe(flow: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     return torch.where(count > 0, error.sum((1, 2)) / count.clamp_min(1), torch.nan)
 
 
-def pool_truth(truth: Tensor, valid: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+def pool_truth(truth: Tensor, valid: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """The mean of the valid vectors in each cell of a coarser grid, and which cells have one.
 
     Args:
@@ -43,8 +43,8 @@ def pool_truth(truth: Tensor, valid: Tensor, size: Sequence[int]) -> tuple[Tenso
     Returns:
         (batch, 2, *size) and (batch, 1, *size), boolean.
     """
-    weight = F.adaptive_avg_pool2d(valid.to(truth.dtype), (size[0], size[1]))
-    total = F.adaptive_avg_pool2d(torch.where(valid, truth, 0), (size[0], size[1]))
+    weight = F.adaptive_avg_pool2d(valid.to(truth.dtype), size)
+    total = F.adaptive_avg_pool2d(torch.where(valid, truth, 0), size)
     return total / weight.clamp_min(torch.finfo(truth.dtype).tiny), weight > 0
 
 
@@ -59,7 +59,7 @@ def multiscale_loss(flows: Sequence[Tensor], truth: Tensor, valid: Tensor, div_f
     """
     loss = truth.new_zeros(())
     for flow, weight in zip(flows, SCALE_WEIGHTS, strict=True):
-        target, known = pool_truth(truth, valid, flow.shape[-2:])
+        target, known = pool_truth(truth, valid, (flow.shape[2], flow.shape[3]))
         error = end_point_error(flow, target / div_flow)
         loss = loss + weight * torch.where(known[:, 0], error, 0).sum() / len(flow)
     return loss

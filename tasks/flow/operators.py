@@ -34,8 +34,9 @@ def warp(image: Tensor, flow: Tensor, padding: Literal["zeros", "border"] = "zer
     """
     height, width = image.shape[-2:]
     size = torch.tensor([max(width - 1, 1), max(height - 1, 1)], dtype=flow.dtype, device=flow.device)
-    at = (pixel_grid(flow) + flow).permute(0, 2, 3, 1) * (2 / size) - 1
-    return F.grid_sample(image, at.to(image.dtype), mode="bilinear", padding_mode=padding, align_corners=True)
+    here = pixel_grid(flow).permute(0, 2, 3, 1) * (2 / size) - 1
+    at = torch.addcmul(here, flow.permute(0, 2, 3, 1), 2 / size).to(image.dtype).contiguous()
+    return F.grid_sample(image, at, mode="bilinear", padding_mode=padding, align_corners=True)
 
 
 def warp_mask(flow: Tensor) -> Tensor:
@@ -70,14 +71,14 @@ class Corners(NamedTuple):
     """Where bilinear samples lie: the pixels around each, and the place between them.
 
     Attributes:
-        index: (batch · height · width, 4) rows of an image of shape (batch · height · width, channels): the pixels
+        pixels: (batch · height · width, 4) rows of an image of shape (batch · height · width, channels): the pixels
             (x₀, y₀), (x₀ + 1, y₀), (x₀, y₀ + 1), (x₀ + 1, y₀ + 1).
         fx, fy: (batch · height · width,) the sample's distance from (x₀, y₀), in [0, 1]; differentiable in the flow.
         inside: (batch · height · width, 2) 1 where the sample's x (y) lies on the image, else 0: there the sample is
             the border's and does not change with u (v).
     """
 
-    index: Tensor  # type: ignore[assignment]  # a tuple has a method of that name
+    pixels: Tensor
     fx: Tensor
     fy: Tensor
     inside: Tensor
@@ -114,8 +115,8 @@ def corners(flow: Tensor) -> Corners:
     column, row = low.long().unbind(1)
     image = torch.arange(batch, device=flow.device).reshape(-1, 1, 1) * height
     first = ((image + row) * width + column).reshape(-1, 1)
-    index = first + torch.tensor([0, 1, width, width + 1], device=flow.device)
+    pixels = first + torch.tensor([0, 1, width, width + 1], device=flow.device)
     inside = ((at > 0) & (at < last)).to(flow.dtype)
     return Corners(
-        index, fraction[:, 0].reshape(-1), fraction[:, 1].reshape(-1), inside.permute(0, 2, 3, 1).reshape(-1, 2)
+        pixels, fraction[:, 0].reshape(-1), fraction[:, 1].reshape(-1), inside.permute(0, 2, 3, 1).reshape(-1, 2)
     )
