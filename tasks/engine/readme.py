@@ -44,13 +44,17 @@ def _tables(summary: dict[str, Any]) -> list[str]:
         cells = [cell for cell in summary["cells"] if cell["item"] == item.item and cell["metric"] == metric]
         if not any(cell["paper"] is not None for cell in cells):
             continue  # a figure: its claims say it all
+        stand_in = all(cell["verdict"] is None for cell in cells)
         protocols = [protocol for protocol in PROTOCOLS if any(cell["protocol"] == protocol for cell in cells)]
         heads = [head for protocol in protocols for head in (f"{PROTOCOLS[protocol]} ({item.unit})", "verdict")]
-        lines += [f"**{item.title}** ([full record]({_link(summary)}))", ""]
+        where = (
+            f" on **stand-in data ({cells[0]['data']})**, not comparable with the paper's numbers" if stand_in else ""
+        )
+        lines += [f"**{item.title}**{where} ([full record]({_link(summary)}))", ""]
         lines += [f"| row | paper | {' | '.join(heads)} |", "|---" * (2 + len(heads)) + "|"]
         for row in item.rows:
             found = {cell["protocol"]: cell for cell in cells if cell["row"] == row.row}
-            if found:
+            if found and not (stand_in and row.paper is None):  # the record has the other rows
                 entries = [text for protocol in protocols for text in _entry(found.get(protocol))]
                 lines.append(f"| {row.label} | {'–' if row.paper is None else row.paper} | {' | '.join(entries)} |")
         lines.append("")
@@ -65,9 +69,13 @@ def _entry(cell: dict[str, Any] | None) -> tuple[str, str]:
 
 
 def _claims(summary: dict[str, Any]) -> list[str]:
-    lines = [f"**Claims of the thesis, {summary['task']}** ([figures]({_link(summary)}))", ""]
+    stand_in = all(cell["verdict"] is None for cell in summary["cells"])
+    claims = [claim for claim in summary["claims"] if not stand_in or claim["verdict"] != "inconclusive"]
+    left = len(summary["claims"]) - len(claims)
+    title = f"Claims of the thesis, {summary['task']}" + (" on stand-in data" if stand_in else "")
+    lines = [f"**{title}** ([figures]({_link(summary)}))" + (f"; {left} more are inconclusive" if left else ""), ""]
     lines += ["| claim | difference ± 95 % | verdict |", "|---|---|---|"]
-    for claim in summary["claims"]:
+    for claim in claims:
         difference = "–" if claim["difference"] is None else f"{claim['difference']:.3g}"
         spread = "" if claim["ci95"] is None else f" ± {claim['ci95']:.2g}"
         lines.append(f"| {claim['text']} | {difference}{spread} (n={claim['n']}) | {claim['verdict']} |")
