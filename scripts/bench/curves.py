@@ -67,7 +67,8 @@ def search(
         if error <= target and (best is None or seconds < best.seconds):
             best = Found(setting, run, error, seconds, facts | {"tolerance": tolerance})
         close = best is not None and error > 0.5 * target  # met just so, or loosened too far
-        stalled = error > target and (facts.get("capped") or error > 0.7 * before)
+        # an accelerated solver may stop at the same iteration for two tolerances: twice the same is no stall yet
+        stalled = error > target and (facts.get("capped") or error > 1.01 * before)
         if close or stalled or seconds > limit or not math.isfinite(error):
             break
         factor = min(max(0.85 * target / max(error, 1e-30), 1e-3), 30.0)

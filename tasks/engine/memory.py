@@ -6,10 +6,11 @@ import ctypes
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+LARGEST = 32 * 2**20  # bytes; glibc refuses a higher threshold, larger blocks always come from the system
 
 
 def keep_freed_memory() -> None:
-    """Let glibc's malloc keep large freed blocks for the next allocation, for the rest of the process.
+    """Let glibc's malloc keep freed blocks of up to 32 MiB for the next allocation, for the rest of the process.
 
     By default blocks above some megabytes go back to the system and come back page by page: on images, clearing pages
     then takes longer than the arithmetic.  Does nothing on another C library.
@@ -18,5 +19,5 @@ def keep_freed_memory() -> None:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, 2**30)
+        mallopt(M_MMAP_THRESHOLD, LARGEST)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
