@@ -6,8 +6,9 @@
 Measured, all contestants taking turns and the least of the repeats counting:
 
 1. overhead: a fixed number of iterations, the layer over a bare loop, forward and backward;
-2. time to the same true residual ‖g(x) − x‖ / ‖x‖ (largest over the samples), 1e-2 ... 1e-6, float32; beside it
-   one evaluation of g in torch and in XLA, since that ratio is the matrix library's doing and no solver's;
+2. time to the same true residual ‖g(x) − x‖ / ‖x‖ (largest over the samples), 1e-2 ... 1e-6, float32 (for an
+   energy also its relative excess over the minimum must be below, since residuals vanish on plateaus); beside it one
+   evaluation of g in torch and in XLA, since that ratio is the matrix library's doing and no solver's;
 3. time to a parameter gradient within 1e-4 of a float64 reference, forward and backward together;
 4. with a hard sample in the batch, what it saves that converged samples leave the working batch;
 5. memory of 100 and of 10,000 iterations.

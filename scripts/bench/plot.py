@@ -45,7 +45,7 @@ def draw(curves: dict[str, Any], target: Path) -> None:
                 label=contestant,
             )
             handles.setdefault(contestant, line)
-        ax.set(xscale="log", yscale="log", xlabel="residual ‖g(x) − x‖ / ‖x‖ (worst sample)", ylabel="time (ms)")
+        ax.set(xscale="log", yscale="log", xlabel=panel["error"], ylabel="time (ms)")
         ax.set_title(_wrapped(panel["title"]), fontsize=9)
         ax.invert_xaxis()
         ax.grid(which="major", alpha=0.3)

@@ -54,7 +54,7 @@ def measure(keys: Sequence[str], repeats: int, save: Save) -> tuple[list[Row], d
                 skipped.append("compaction: this version of fpi has none")
         print(f"{case.name}: overhead done in {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
         points = curves.residual_curves(case, settings, repeats, BUDGET)
-        more["curves"][case.name] = {"title": case.title, "contestants": points}
+        more["curves"][case.name] = {"title": case.title, "error": case.error_name, "contestants": points}
         rows += best_of(case, points, in_units[0].values if in_units else {})
         print(f"{case.name}: residuals done in {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
         if case.gradients:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -111,6 +112,20 @@ def test_the_search_finds_the_loosest_tolerance() -> None:
     assert found is not None and 0.5e-4 <= found.error <= 1e-4
     stalled, stalled_judge = synthetic(lambda tolerance: 0.1)
     assert curves.search(stalled, setting.forward, stalled_judge, 1e-4, 1e-4, float("inf"))[0] is None
+
+
+def test_the_search_crosses_plateaus_of_the_error() -> None:
+    setting, judge = synthetic(lambda tolerance: 10.0 ** round(2 * math.log10(tolerance) / 3))
+    assert setting.forward is not None
+    found, _ = curves.search(setting, setting.forward, judge, 1e-4, 3e-4, float("inf"))
+    assert found is not None and found.error == 1e-4
+
+
+def test_a_plateau_of_the_energy_is_no_solution() -> None:
+    case = cases.generated_energy(4, 200, 12, 48)
+    far = torch.full_like(case.x0, 100.0)  # sigmoid saturates: no gradient is left
+    assert case.residual(far) < 1e-6
+    assert case.error(far) > 1e-2
 
 
 def test_the_bare_loop_is_told_the_fewest_iterations() -> None:
