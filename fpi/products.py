@@ -64,7 +64,7 @@ class Tape:
             leaves = take_marked(self.all_leaves, marks, index)
             return Tape(self.map, take(list(self.state), index), leaves, self.needs).adjoint_step(take(v, index))
 
-        affine = Affine(self.x, self.push)
+        affine = Affine(self.x, self.push, v)
         return Step(
             lambda c: add(self.x(c), v), None if marks is None else rows, affine=affine, precision=self.map.precision
         )

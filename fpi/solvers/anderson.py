@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fpi.solvers.base import Rule, Solver
-from fpi.solvers.history import History, put
+from fpi.solvers.history import History, dots, put, put_difference
 from fpi.solvers.step import State
 
 
@@ -40,40 +40,34 @@ class Anderson(Solver):
 
 
 class _Mixer(History):
-    """x + β f − (Δx + β Δf) γ with γ = argmin ‖f − Δf γ‖², from the normal equations of the window."""
+    """u − Δu γ with u = x + β f and γ = argmin ‖f − Δf γ‖², from the normal equations of the window."""
 
     def __init__(self, options: Anderson, x: State) -> None:
-        super().__init__(options.memory, options.growth, x)
-        self.mixing = options.mixing
+        super().__init__(options.memory, options.growth, options.mixing, x)
         self.ridge = options.ridge if options.ridge is not None else 1e-10 if x[0].dtype == torch.float64 else 1e-6
         self.df: Tensor | None = None  # (batch, memory, features) differences of residuals
-        self.step: Tensor | None = None  # (batch, memory, features) Δx + β Δf
+        self.du: Tensor | None = None  # (batch, memory, features) differences of plain steps
         self.gram: Tensor | None = None  # (batch, memory, memory) kept up to date one row at a time
 
     def windows(self) -> list[str]:
-        return ["df", "step", "gram"]
+        return ["df", "du", "gram"]
 
-    def plain(self, x: Tensor, f: Tensor) -> Tensor:
-        return torch.add(x, f, alpha=self.mixing)
-
-    def observe(self, dx: Tensor, df: Tensor, slot: int) -> None:
-        if self.df is None:
-            self.df = df.new_zeros(df.shape[0], self.memory, df.shape[1])
-            self.step = torch.zeros_like(self.df)
-            self.gram = df.new_zeros(df.shape[0], self.memory, self.memory)
-        assert self.step is not None and self.gram is not None
-        self.df = put(self.df, df, slot)
-        self.step = put(self.step, torch.add(dx, df, alpha=self.mixing), slot)
-        row = torch.bmm(self.df, df[:, :, None])[:, :, 0]
+    def observe(self, plain: Tensor, f: Tensor, last: tuple[Tensor, Tensor], slot: int) -> None:
+        if self.df is None or self.du is None or self.gram is None:
+            self.df = f.new_zeros(f.shape[0], self.memory, f.shape[1])
+            self.du = torch.zeros_like(self.df)
+            self.gram = f.new_zeros(f.shape[0], self.memory, self.memory)
+        self.du = put_difference(self.du, plain, last[0], slot)
+        self.df = put_difference(self.df, f, last[1], slot)
+        row = dots(self.df, self.df[:, slot])[:, 0]
         self.gram = put(put(self.gram, row, slot).mT, row, slot)  # symmetric: rows and columns are one
 
-    def propose(self, x: Tensor, f: Tensor) -> Tensor:
-        assert self.df is not None and self.step is not None and self.gram is not None
+    def propose(self, plain: Tensor, f: Tensor) -> Tensor:
+        assert self.df is not None and self.du is not None and self.gram is not None
         used = min(self.n, self.memory)
         gram = self.gram[:, :used, :used].clone()
         diagonal = gram.diagonal(dim1=1, dim2=2)
         diagonal.mul_(1 + self.ridge).add_(torch.finfo(f.dtype).tiny)
-        right = torch.bmm(self.df[:, :used], f[:, :, None])
         # a singular system gives what is not finite, which the safeguard turns into a plain step
-        gamma, _ = torch.linalg.solve_ex(gram, right)
-        return self.plain(x, f) - torch.bmm(gamma.mT, self.step[:, :used])[:, 0]
+        gamma, _ = torch.linalg.solve_ex(gram, dots(self.df[:, :used], f).mT)
+        return torch.baddbmm(plain[:, None], gamma.mT, self.du[:, :used], alpha=-1)[:, 0]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fpi.solvers.base import Rule, Solver
-from fpi.solvers.history import History, put
+from fpi.solvers.history import History, dots, put
 from fpi.solvers.step import State
 
 
@@ -42,34 +42,40 @@ class _Updater(History):
     """The terms u_k v_kᵀ of H + I."""
 
     def __init__(self, options: Broyden, x: State) -> None:
-        super().__init__(options.memory, options.growth, x)
+        super().__init__(options.memory, options.growth, 1.0, x)
         self.u: Tensor | None = None  # (batch, memory, features)
         self.v: Tensor | None = None  # (batch, memory, features)
 
     def windows(self) -> list[str]:
         return ["u", "v"]
 
-    def observe(self, dx: Tensor, df: Tensor, slot: int) -> None:
+    def observe(self, plain: Tensor, f: Tensor, last: tuple[Tensor, Tensor], slot: int) -> None:
         if self.u is None or self.v is None:
-            self.u = df.new_zeros(df.shape[0], self.memory, df.shape[1])
+            self.u = f.new_zeros(f.shape[0], self.memory, f.shape[1])
             self.v = torch.zeros_like(self.u)
-        nothing = torch.zeros_like(df)
+        nothing = torch.zeros_like(f)
         self.u, self.v = put(self.u, nothing, slot), put(self.v, nothing, slot)
-        inverse_df = self._apply(self.u, self.v, df)
-        dual = self._apply(self.v, self.u, dx)
+        df = f - last[1]
+        dx = plain - last[0] - df
+        dual = self._sum(self.v, self.u, dx) - dx
         curvature = (dual * df).sum(1, keepdim=True)
         bound = torch.linalg.vector_norm(dual, dim=1) * torch.linalg.vector_norm(df, dim=1)
         usable = curvature.abs() > torch.finfo(df.dtype).eps * bound[:, None]
-        divisor = torch.where(usable, curvature, 1)  # not inside of the choice below: where a gradient flows, 0 · inf
-        self.u = put(self.u, torch.where(usable, (dx - inverse_df) / divisor, 0), slot)
-        self.v = put(self.v, torch.where(usable, dual, 0), slot)
+        # the inner choice: where a gradient flows, 0 · inf would make it nan
+        factor = torch.where(usable, torch.where(usable, curvature, 1).reciprocal(), 0)
+        error = dx + df - self._sum(self.u, self.v, df)  # Δx − H Δf
+        self.u = put(self.u, error * factor, slot)
+        self.v = put(self.v, dual, slot)
 
-    def propose(self, x: Tensor, f: Tensor) -> Tensor:
+    def propose(self, plain: Tensor, f: Tensor) -> Tensor:
         assert self.u is not None and self.v is not None
-        return x - self._apply(self.u, self.v, f)
+        u, v = self._used(self.u), self._used(self.v)
+        return torch.baddbmm(plain[:, None], dots(v, f), u, alpha=-1)[:, 0]  # x − H f = x + f − Σ u_k v_kᵀ f
 
-    def _apply(self, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
-        """(−I + Σ u_k v_kᵀ) w."""
-        used = min(self.n + 1, self.memory)
-        u, v = u[:, :used], v[:, :used]
-        return torch.baddbmm(w[:, None], torch.bmm(v, w[:, :, None]).mT, u, beta=-1)[:, 0]
+    def _sum(self, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
+        """Σ u_k v_kᵀ w."""
+        u, v = self._used(u), self._used(v)
+        return torch.bmm(dots(v, w), u)[:, 0]
+
+    def _used(self, window: Tensor) -> Tensor:
+        return window[:, : min(self.n + 1, self.memory)]

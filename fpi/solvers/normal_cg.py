@@ -10,8 +10,9 @@ from torch import Tensor
 
 from fpi.info import SolveInfo
 from fpi.solvers.base import Solver
+from fpi.solvers.samples import axpy, dot, minus, same_product
 from fpi.solvers.step import Affine, State, Step, take
-from fpi.solvers.watch import Watch, agree
+from fpi.solvers.watch import Watch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,24 +31,24 @@ class ConjugateGradient(Solver):
         if step.affine is None:
             raise ValueError("ConjugateGradient solves affine steps only: use it for the backward solve, as NormalCG()")
         watch, affine, c = Watch(self, step, x0), step.affine, x0
-        b = watch.evaluate([torch.zeros_like(leaf) for leaf in c])
-        r = [new - old for new, old in zip(watch.evaluate(c), c, strict=True)]
+        b = affine.constant or watch.evaluate([torch.zeros_like(leaf) for leaf in c])
+        r = minus(watch.evaluate(c), c)
         p: State | None = None
         gamma: Tensor | None = None
         for n in range(1, self.max_iter + 1):
             if watch.check(n, r, b):
                 break
             s = _normal(affine, r, watch)
-            shrunk = _dot(s, s)
-            p = s if p is None or gamma is None else _axpy(shrunk / _positive(gamma), p, s)
+            shrunk = dot(s, s)
+            p = s if p is None or gamma is None else axpy(shrunk / _positive(gamma), p, s)
             gamma = shrunk
             moved = affine.product(p)
             watch.count()
-            q = [u - m for u, m in zip(p, moved, strict=True)]
-            length = gamma / _positive(_dot(q, q))
-            c = watch.keep_frozen(c, watch.release(c, _axpy(length, p, c)))
-            r = watch.keep_frozen(r, watch.release(r, _axpy(-length, q, r)))
-            rows = watch.settle(c, partial(_same, p, moved))
+            q = minus(p, moved)
+            length = gamma / _positive(dot(q, q))
+            c = watch.keep_frozen(c, watch.release(c, axpy(length, p, c)))
+            r = watch.keep_frozen(r, watch.release(r, axpy(-length, q, r)))
+            rows = watch.settle(c, partial(same_product, p, moved))
             if rows is not None:
                 b, c, r, p = (take(state, rows) for state in (b, c, r, p))
                 gamma = gamma[rows]
@@ -61,25 +62,9 @@ class ConjugateGradient(Solver):
 def _normal(affine: Affine, r: State, watch: Watch) -> State:
     """(I − M)ᵀ r."""
     watch.count()
-    return [u - m for u, m in zip(r, affine.transposed(r), strict=True)]
-
-
-def _same(p: State, product: State, step: Step, rows: Tensor) -> bool:
-    assert step.affine is not None
-    return agree(step.affine.product(take(p, rows)), take(product, rows))
+    return minus(r, affine.transposed(r))
 
 
 def _positive(a: Tensor) -> Tensor:
     """A divisor: a sample whose residual is zero stays where it is."""
     return a.clamp_min(torch.finfo(a.dtype).tiny)
-
-
-def _dot(a: State, b: State) -> Tensor:
-    """(batch,) inner products."""
-    products = [(u * v).flatten(1).sum(1) if u.dim() > 1 else u * v for u, v in zip(a, b, strict=True)]
-    return torch.stack(products).sum(0)
-
-
-def _axpy(length: Tensor, a: State, b: State) -> State:
-    """b + length · a, one length a sample."""
-    return [torch.addcmul(v, u, length.reshape(-1, *[1] * (u.dim() - 1))) for u, v in zip(a, b, strict=True)]

@@ -19,10 +19,12 @@ class Affine:
     Attributes:
         product: c ↦ M c.
         transposed: u ↦ Mᵀ u.
+        constant: b, where it is at hand.
     """
 
     product: Callable[[State], State]
     transposed: Callable[[State], State]
+    constant: State | None = None
 
 
 @dataclass(frozen=True)
