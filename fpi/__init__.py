@@ -9,8 +9,9 @@ from fpi.criteria import Absolute, Criterion, Relative
 from fpi.fixed_point import fixed_point
 from fpi.info import ConvergenceWarning, FixedPointError, SolveInfo
 from fpi.layers import FPI_GD, FPI_NN, FPILayer
+from fpi.onednn import linear
 from fpi.partial import inner, partial
-from fpi.solvers import LBFGS, Anderson, Broyden, ConjugateGradient, Picard, Solver
+from fpi.solvers import LBFGS, Anderson, BiCGStab, Broyden, ConjugateGradient, Picard, Solver
 
 __version__ = "0.1.0"
 
@@ -22,6 +23,7 @@ __all__ = [
     "Adjoint",
     "Anderson",
     "BackwardFPI",
+    "BiCGStab",
     "Broyden",
     "ConjugateGradient",
     "ConvergenceWarning",
@@ -40,5 +42,6 @@ __all__ = [
     "contraction",
     "fixed_point",
     "inner",
+    "linear",
     "partial",
 ]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
@@ -15,6 +14,7 @@ from fpi.contraction import hold
 from fpi.fixed_point import fixed_point
 from fpi.info import SolveInfo
 from fpi.maps import lock_of
+from fpi.onednn import chain, linear, take_activation
 from fpi.solvers import Picard, Solver
 
 
@@ -127,19 +127,18 @@ class ConcatenatedInput(nn.Module):
 
     def forward(self, x: Tensor, injected: Tensor) -> Tensor:
         weight: Tensor = self.net[0].weight[:, : x.shape[1]]  # type: ignore[index]
+        layers = list(self.net)[1:]
         if isinstance(self.net[0], nn.Linear) and x.dim() == 2:
-            hidden = torch.addmm(injected, x, weight.t())
+            hidden = linear(x, weight, added=injected, activation=take_activation(layers))
         else:
             hidden = self._first(x, weight, None) + injected
-        for layer in list(self.net)[1:]:
-            hidden = layer(hidden)
-        return hidden
+        return chain(layers, hidden)
 
     def _first(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         first = self.net[0]
         if isinstance(first, nn.Conv2d):
             return first._conv_forward(x, weight, bias)
-        return F.linear(x, weight, bias)
+        return linear(x, weight, bias)
 
 
 class FPI_GD(FPILayer):

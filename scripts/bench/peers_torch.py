@@ -109,19 +109,26 @@ def ours(case: Case) -> list[Setting]:
             return run
 
         def adjoint(kind: str, tol: float, make: Callable[[float], fpi.Solver] = make) -> fpi.Adjoint:
-            if kind == "dense":
+            if kind == "dense adjoint":
                 return fpi.Dense()
+            if kind == "backward BiCGStab":
+                return fpi.BackwardFPI(
+                    fpi.BiCGStab(criterion=fpi.Relative(tol**2), max_iter=case.max_iter, on_failure="ignore")
+                )
             is_energy_solver = isinstance(make(tol), fpi.LBFGS)
             return fpi.BackwardFPI(made["fpi Anderson", "check_every 1"](tol) if is_energy_solver else make(tol))
 
-        for kind in ("iterated", "dense") if case.energy and "check_every 5" not in label else ("iterated",):
+        kinds = ["iterated"]
+        if "check_every 5" not in label:
+            kinds += ["backward BiCGStab"] + ["dense adjoint"] * case.energy
+        for kind in kinds:
 
             def gradient(tol: float, kind: str = kind, make: Any = make, adjoint: Any = adjoint) -> Run:
                 layer = case.layer(make(tol), adjoint(kind, tol))
                 parameters = list(case.g.parameters())
                 return lambda: list(torch.autograd.grad(case.loss(layer(case.z)), parameters))
 
-            name = label if kind == "iterated" else f"{label}, dense adjoint"
+            name = label if kind == "iterated" else f"{label}, {kind}"
             has_gradient = gradient if case.gradients else None
             once = forward if kind == "iterated" else None
             settings.append(Setting(contestant, name, once, lambda r: r, has_gradient, flat))

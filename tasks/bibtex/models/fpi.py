@@ -115,7 +115,7 @@ class LabelEnergy(nn.Module):
 
     def inject(self, z: Tensor) -> Tensor:
         """W_z z + b, once per solve."""
-        return F.linear(z, self.weight[:, : self.features], self.bias)
+        return fpi.linear(z, self.weight[:, : self.features], self.bias)
 
     def forward(self, x: Tensor, injected: Tensor) -> Tensor:
         return self._units(torch.sigmoid(x), injected).square().mean(1)
@@ -131,10 +131,10 @@ class LabelEnergy(nn.Module):
         return units.square().mean(1), self._gradient(s, units)
 
     def _units(self, s: Tensor, injected: Tensor) -> Tensor:
-        return torch.relu(torch.addmm(injected, s, self.weight[:, self.features :].t()))
+        return fpi.linear(s, self.weight[:, self.features :], added=injected, activation="relu")
 
     def _gradient(self, s: Tensor, units: Tensor) -> Tensor:
-        return (units @ self.weight[:, self.features :]) * (s * (1 - s)) * (2 / self.weight.shape[0])
+        return fpi.linear(units, self.weight[:, self.features :].t()) * (s * (1 - s)) * (2 / self.weight.shape[0])
 
 
 class FPIGD(FixedPointClassifier):
