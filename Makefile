@@ -79,7 +79,7 @@ bench: setup-bench ## Compare the core with torchdeq, jaxopt and optimistix (ARG
 	PYTHONPATH=. $(BENCH)/bin/python scripts/bench/core.py $(ARGS)
 
 lock: ## Resolve requirements.lock and scripts/bench/requirements.lock anew from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --extra suite --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet -o requirements.lock
 	uv pip compile pyproject.toml --extra bench --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --constraint requirements.lock --no-annotate \
