@@ -34,8 +34,7 @@ def main(arguments: Sequence[str]) -> int:
         console.error(f"no job of {task} ran; the messages above say why")
         return 1
     report.build(task, profile, results)
-    page = results / profile / "README.md"
-    console.say(f"{len(runs)} jobs done, {len(failed)} failed: {page}")
+    console.say(f"{len(runs)} jobs done, {len(failed)} failed: {results / profile / 'index.html'}")
     return int(status != 0 or bool(failed))
 
 
