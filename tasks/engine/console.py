@@ -26,7 +26,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         grid.add_column(escape(name), overflow="fold", no_wrap=name == head[0])
     for row in rows:
         grid.add_row(*map(escape, row))
-    console.print(grid, width=None if console.is_terminal else 200)
+    wide = console if console.is_terminal else Console(highlight=False, width=200)  # a file has room
+    wide.print(grid)
 
 
 def warn(text: str) -> None:

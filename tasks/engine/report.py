@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.engine import page, paper, report_markdown, store
+from tasks.engine import estimate, page, paper, report_markdown, store
 from tasks.engine.errors import ConfigError
 from tasks.engine.store import Run
 from tasks.engine.verdict import Claim, judge_cell, judge_claim, mean_ci95
@@ -46,6 +46,7 @@ def build(
         write_pages(results, profile)
     if publish:
         _publish(task, summary, failed, folder, results / "published" / task)
+        store.write_json(results / "published" / task / estimate.TIMES, estimate.times(profile, runs))
     return summary, failed
 
 
