@@ -32,13 +32,14 @@ def jobs(sweep: Sequence[str], results: Path, published: Path | None = None) -> 
     """(every job of `scripts/train.py <sweep>`, jobs at a time). Raises ConfigError for a config that is not valid."""
     with initialize_config_dir(str(store.ROOT / "configs"), version_base="1.3"):
         parser = OverridesParser.create()
-        fixed = [text for text in sweep if not parser.parse_override(text).is_sweep_override()]
+        parsed = parser.parse_overrides(list(sweep))
+        fixed = [override.input_line or "" for override in parsed if not override.is_sweep_override()]
         root = compose("train", fixed, return_hydra_config=True)
         params = dict(root.hydra.sweeper.params or {})
-        chosen = [text for text in sweep if parser.parse_override(text).is_sweep_override()]
-        given = {parser.parse_override(text).get_key_element() for text in sweep}
-        texts = [f"{key}={value}" for key, value in params.items() if key not in given] + chosen
-        lists = BasicSweeper.split_arguments(parser.parse_overrides(texts), max_batch_size=None)[0]
+        swept = [one for one in parsed if one.is_sweep_override() or one.get_key_element() in params]
+        of_config = parser.parse_overrides([f"{key}={value}" for key, value in params.items()])
+        # as Hydra's own sweep: of the same key the last one counts
+        lists = BasicSweeper.split_arguments(of_config + swept, max_batch_size=None)[0]
         found = []
         rows: dict[tuple[str, ...], tuple[Path, Measured | None]] = {}  # composing takes longer than all the rest
         estimates: dict[tuple[str, str], Estimates] = {}

@@ -102,8 +102,7 @@ def choose_profile(task: str, asked: str | None) -> tuple[str, str]:
 def data_needed(task: str) -> dict[str, str]:
     """{profile: data set of data/manifest.yaml that it needs}, best profile first, {} if the data are generated.
 
-    task.data_needed names one data set, of profile=paper, or one a profile; by default one of the task's name. Null: see
-    `by_hand`.
+    task.data_needed names one data set, of profile=paper, or one a profile; by default one of the task's name.
     """
     content = _task_config(task)
     default = task if task in data.load_manifest() else None
