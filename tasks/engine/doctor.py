@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     for finding in findings:
         console.say(f"{finding.state:5} {finding.subject:10} {finding.text}", style=STYLES[finding.state])
     console.say("")
-    console.table(["task", "profile", "can run here", "expected time of all jobs"], _what_runs(results))
+    console.table(["task", "profile", "can run here", "expected time of all jobs"], [*_what_runs(results)])
     console.say(
         "Each job of a task with its time: python scripts/reproduce.py TASK profile=PROFILE --dry-run", style="dim"
     )
