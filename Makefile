@@ -7,7 +7,7 @@ BENCH   := .venv-bench
 RUN     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench test lint format docs bench lock clean
+.PHONY: help setup setup-bench test lint format docs doctor report compare bench lock clean
 
 # pip settings of other tools that would send packages elsewhere or change what is installed
 # (index, proxy and certificate settings are kept).
@@ -64,6 +64,15 @@ data-shapes: setup ## Write 100 flying shapes into data/flow/FlyingShapes (280 M
 	$(RUN) scripts/flow_shapes.py $(ARGS)
 data-%: setup
 	$(RUN) scripts/data.py $* $(ARGS)
+
+doctor: setup ## Check this machine (torch, CUDA, data, disk, W&B) and say what can run, in what time
+	$(RUN) scripts/doctor.py $(ARGS)
+
+report: setup ## Build tables, figures and the page index.html of every task that has runs (PROFILE=... for one profile)
+	$(RUN) scripts/report.py all $(if $(PROFILE),profile=$(PROFILE)) $(ARGS)
+
+compare: setup ## Compare runs side by side: RUNS="results/paper/bibtex/fpi_nn results/paper/bibtex/control/seed0"
+	$(RUN) scripts/compare.py $(RUNS) $(ARGS)
 
 setup-bench: $(BENCH)/.installed ## Create .venv-bench, which adds the peers of the benchmark to .venv (0.5 GB)
 

@@ -1,4 +1,4 @@
-"""Build a task's report: python scripts/report.py TASK [profile=paper] [publish=true] [results_dir=results]."""
+"""Build the report of a task, or of all: python scripts/report.py TASK|all [profile=paper] [publish=true]."""
 
 from tasks.engine.cli import exit_with
 from tasks.engine.report_cli import main

@@ -13,18 +13,33 @@ from tasks.engine.errors import ConfigError
 from tasks.engine.store import ROOT
 
 
-def parse_task(arguments: Sequence[str], script: str) -> tuple[str, dict[str, str]]:
-    """(task, {key: value}) of `TASK [key=value ...]`. Raises ConfigError for an unknown task or another form."""
-    tasks = sorted(path.stem for path in (ROOT / "configs" / "task").glob("*.yaml"))
+def task_names() -> list[str]:
+    """The tasks that have a config and experiments."""
+    names = sorted(path.stem for path in (ROOT / "configs" / "task").glob("*.yaml"))
+    return [name for name in names if experiments(name)]
+
+
+def parse_task(arguments: Sequence[str], script: str, also: Sequence[str] = ()) -> tuple[str, dict[str, str]]:
+    """(task, {key: value}) of `TASK [key=value ...]`; `also`: words that may stand for the task.
+
+    Raises ConfigError for an unknown task or another form.
+    """
+    tasks = [*task_names(), *also]
     usage = f"usage: python scripts/{script} TASK [key=value ...], with TASK one of {', '.join(tasks)}"
     if not arguments or "=" in arguments[0] or arguments[0].startswith("-"):
         raise ConfigError(usage)
     task, *rest = arguments
-    if task not in tasks or not experiments(task):
+    if task not in tasks:
         raise ConfigError(f"unknown task '{task}'; {usage}")
     if wrong := [argument for argument in rest if "=" not in argument]:
         raise ConfigError(f"'{wrong[0]}' is not key=value; {usage}")
     return task, dict(argument.split("=", 1) for argument in rest)
+
+
+def split_pairs(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """(words, {key: value}) of a command line of words and key=value pairs."""
+    words = [argument for argument in arguments if "=" not in argument]
+    return words, dict(argument.split("=", 1) for argument in arguments if "=" in argument)
 
 
 def check_profile(profile: str) -> str:

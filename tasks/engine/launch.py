@@ -19,8 +19,17 @@ from tasks.engine.store import ROOT
 def launch(main: Callable[[], Any]) -> None:
     """Run a `@hydra.main` function. Hydra's and the engine's errors are printed without a traceback and exit with 1.
 
-    With HYDRA_FULL_ERROR=1 in the environment they are raised instead.
+    With HYDRA_FULL_ERROR=1 in the environment they are raised instead. `--help` lists tasks, rows and profiles.
     """
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        from tasks.engine import help  # here: a job needs none of it
+
+        print(help.text())
+        return
+    if {"--shell-completion", "-sc"} & set(sys.argv[1:]):
+        from tasks.engine import help
+
+        help.complete_rows()
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         main()
         return

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.engine import paper, report_markdown, store
+from tasks.engine import estimate, page, paper, report_markdown, store
 from tasks.engine.errors import ConfigError
 from tasks.engine.store import Run
 from tasks.engine.verdict import Claim, judge_cell, judge_claim, mean_ci95
@@ -18,12 +18,14 @@ from tasks.engine.verdict import Claim, judge_cell, judge_claim, mean_ci95
 PROTOCOL_ORDER = ("none", "paper", "honest")
 
 
-def build(task: str, profile: str, results: Path, publish: bool = False) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def build(
+    task: str, profile: str, results: Path, publish: bool = False, pages: bool = True
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Write the report of a task at a profile; returns (summary, failed jobs).
 
-    Writes <results>/<profile>/<task>/{summary.json, figures/} and <results>/<profile>/README.md, which covers every
-    task that has a summary there; `publish` copies the summary, the figures and the task's tables to
-    <results>/published/<task>/.
+    Writes <results>/<profile>/<task>/{summary.json, figures/} and <results>/<profile>/{README.md, index.html}, which
+    cover every task that has a summary there; `publish` copies the summary, the figures and the task's tables to
+    <results>/published/<task>/. With `pages=False` README.md and index.html are left to a later `write_pages`.
 
     Raises:
         ConfigError: no job of this task and profile has finished or failed; or publishing profile=smoke.
@@ -40,17 +42,23 @@ def build(task: str, profile: str, results: Path, publish: bool = False) -> tupl
     summary = summarise(task, profile, runs, figures)
     store.write_json(folder / "summary.json", summary)
     summary = store.finite(summary)
-    others = sorted(path.parent.name for path in (results / profile).glob("*/summary.json"))
-    sections = []
-    for name in others:
-        content = summary if name == task else store.read_json(results / profile / name / "summary.json")
-        failures = failed if name == task else store.load_runs(results, profile, name)[1]
-        if content is not None:
-            sections.append(report_markdown.section(name, content, failures, paper.items(name), f"{name}/"))
-    store.atomic_write(results / profile / "README.md", report_markdown.page(f"Results, profile {profile}", sections))
+    if pages:
+        write_pages(results, profile)
     if publish:
         _publish(task, summary, failed, folder, results / "published" / task)
+        store.write_json(results / "published" / task / estimate.TIMES, estimate.times(profile, runs))
     return summary, failed
+
+
+def write_pages(results: Path, profile: str) -> Path:
+    """Write README.md and index.html of <results>/<profile> over every task with a summary.json; returns the latter."""
+    sources = page.sources(results / profile)
+    sections = [
+        report_markdown.section(source.task, source.summary, source.failed, source.items, f"{source.task}/")
+        for source in sources
+    ]
+    store.atomic_write(results / profile / "README.md", report_markdown.page(f"Results, profile {profile}", sections))
+    return page.write(results / profile, sources)
 
 
 def summarise(task: str, profile: str, runs: list[Run], figures: list[dict[str, str]]) -> dict[str, Any]:

@@ -3,25 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from tasks.engine import console, readme, report, store
-from tasks.engine.cli import as_bool, check_profile, parse_task
+from tasks.engine import console, page, readme, report, store
+from tasks.engine.cli import as_bool, check_profile, parse_task, task_names
 from tasks.engine.errors import ConfigError
+
+DEFAULTS = {"profile": "paper", "publish": "false", "results_dir": "results"}
+PUBLISHED = "published"  # beside the profiles: the record of every task, without the jobs' own files
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`TASK [profile=paper] [publish=false] [results_dir=results]`; status 1 if the report has failed jobs."""
-    task, pairs = parse_task(arguments, "report.py")
-    known = {"profile": "paper", "publish": "false", "results_dir": "results"}
-    if unknown := sorted(pairs.keys() - known.keys()):
-        raise ConfigError(f"unknown key '{unknown[0]}': report.py takes {', '.join(known)}.")
-    given = known | pairs
+    """`TASK|all [profile=paper] [publish=false] [results_dir=results]`; status 1 if the report has failed jobs.
+
+    `all` reports every task that has jobs, of the profile that is named or of every profile, and makes the page of the
+    published record.
+    """
+    task, pairs = parse_task(arguments, "report.py", also=["all"])
+    if unknown := sorted(pairs.keys() - DEFAULTS.keys()):
+        raise ConfigError(f"unknown key '{unknown[0]}': report.py takes {', '.join(DEFAULTS)}.")
+    given = DEFAULTS | pairs
     results = store.results_root(given["results_dir"])
     publish = as_bool("publish", given["publish"])
+    if task == "all":
+        if publish:
+            raise ConfigError("publish=true takes one TASK, not all: publish the tasks one by one.")
+        return _report_all(results, pairs.get("profile"))
     profile = check_profile(given["profile"])
     summary, failed = report.build(task, profile, results, publish)
     if publish and results == store.ROOT / "results":
-        readme.update(store.ROOT / "README.md", results / "published")
-    where = f"{results / profile / 'README.md'}" + (f", {results / 'published' / task}" if publish else "")
+        readme.update(store.ROOT / "README.md", results / PUBLISHED)
+    where = f"{results / profile / 'index.html'}" + (f", {results / PUBLISHED / task}" if publish else "")
     console.say(f"{len(summary['cells'])} cells, {len(summary['claims'])} claims, {len(failed)} failed jobs: {where}")
     return int(bool(failed))
+
+
+def _report_all(results: Path, wish: str | None) -> int:
+    failures, pages = 0, []
+    folders = [results / check_profile(wish)] if wish and wish != PUBLISHED else sorted(results.glob("*"))
+    for folder in folders if wish != PUBLISHED else ():
+        there = [task for task in task_names() if any(store.load_runs(results, folder.name, task))]
+        for task in there:
+            failures += len(report.build(task, folder.name, results, pages=False)[1])
+        if there:
+            pages.append(report.write_pages(results, folder.name))
+    if wish in (None, PUBLISHED) and (record := page.sources(results / PUBLISHED, jobs=False)):
+        pages.append(page.write(results / PUBLISHED, record))
+    if not pages:
+        raise ConfigError(f"no jobs in {results / (wish or '')}: run `make reproduce-TASK` first.")
+    for path in pages:
+        console.say(f"{path}")
+    return int(failures > 0)

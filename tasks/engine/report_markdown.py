@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import re
 from typing import Any
 
+from tasks.engine import wording
 from tasks.engine.paper import Item
-
-HEADINGS = {"none": "Ours", "paper": "Ours, paper's protocol", "honest": "Ours, honest protocol"}
-NOTES = {
-    "paper": "Paper's protocol: as published, the epoch is selected on the test set.",
-    "honest": "Honest protocol: selection on held-out training data, the test set is touched once.",
-}
+from tasks.engine.wording import HEADINGS, NOTES
 
 
 def page(title: str, sections: list[str]) -> str:
@@ -31,15 +25,15 @@ def section(
             f"**Stand-in data ({', '.join(sorted(stand_ins))}): not the paper's, so rows are compared by claim only.**"
         )
     known = {item.item: item for item in items}
-    names = {*known, *(_owner(figure, known) for figure in summary["figures"])}
-    for name in sorted(names, key=_natural):
+    names = {*known, *(wording.owner(figure, known) for figure in summary["figures"])}
+    for name in sorted(names, key=wording.natural):
         if name in known:
             parts += _item(known[name], [cell for cell in summary["cells"] if cell["item"] == name])
-        parts += [_figure(figure, base) for figure in summary["figures"] if _owner(figure, known) == name]
+        parts += [_figure(figure, base) for figure in summary["figures"] if wording.owner(figure, known) == name]
     if summary["claims"]:
         parts += ["### Claims", _claims(summary["claims"])]
     if failed:
-        lines = [f"- **failed**: {_job(job)}: {_one_line(job['error'])} {job['hint']}" for job in failed]
+        lines = [f"- **failed**: {_job(job)}: {wording.one_line(job['error'])} {job['hint']}" for job in failed]
         parts += ["### Failed jobs", "\n".join(lines)]
     return "\n\n".join(part for part in parts if part)
 
@@ -55,9 +49,9 @@ def _provenance(task: str, summary: dict[str, Any]) -> str:
 def _item(item: Item, cells: list[dict[str, Any]]) -> list[str]:
     if not cells:
         return []
-    name = _short(item.metric)
+    name = wording.short(item.metric)
     protocols = [p for p in HEADINGS if any(cell["protocol"] == p for cell in cells)]
-    extra = [_short(metric) for metric in item.also]
+    extra = [wording.short(metric) for metric in item.also]
     head = ["Row", "Paper"]
     for protocol in protocols:
         head += [f"{HEADINGS[protocol]} ({item.unit})", "Verdict", *extra]
@@ -82,7 +76,7 @@ def _item(item: Item, cells: list[dict[str, Any]]) -> list[str]:
 def _claims(claims: list[dict[str, Any]]) -> str:
     head = ["Item", "Claim", "Difference ± 95 % (pairs)", "Verdict", "Data"]
     lines = [
-        [c["item"], c["text"], _plus_minus(c["difference"], c["ci95"], c["n"]), f"**{c['verdict']}**", c["data"]]
+        [c["item"], c["text"], wording.plus_minus(c["difference"], c["ci95"], c["n"]), f"**{c['verdict']}**", c["data"]]
         for c in claims
     ]
     return _table(head, lines)
@@ -95,24 +89,13 @@ def _figure(figure: dict[str, Any], base: str) -> str:
     return f"![{title}]({base}{figure['png']})\n\n*{figure['item']}: {title}.*{caption} ({links})"
 
 
-def _owner(figure: dict[str, Any], known: dict[str, Item]) -> str:
-    """The item a figure stands under: its own, or the table whose name its name continues (table5.1-training)."""
-    name = str(figure["item"])
-    return next((item for item in known if name.startswith(f"{item}-")), name)
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sort key with numbers in their order: figure5.2 before figure5.10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
 def _table(head: list[str], lines: list[list[str]]) -> str:
     rows = [head, ["---"] * len(head), *lines]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
 
 
 def _value(cell: dict[str, Any] | None) -> str:
-    return "–" if cell is None else _plus_minus(cell["mean"], cell["ci95"], cell["n"])
+    return "–" if cell is None else wording.plus_minus(cell["mean"], cell["ci95"], cell["n"])
 
 
 def _verdict(cell: dict[str, Any] | None) -> str:
@@ -123,22 +106,5 @@ def _verdict(cell: dict[str, Any] | None) -> str:
     return "stand-in data" if cell["paper"] is not None else "–"
 
 
-def _plus_minus(mean: float | None, half: float | None, n: int) -> str:
-    if mean is None:
-        return f"not finite ({n})"
-    # two decimals from 1 on; below, as many as show three digits of the mean
-    digits = 2 if mean == 0 or abs(mean) >= 1 else min(8, 2 - math.floor(math.log10(abs(mean))))
-    interval = "" if half is None else f" ± {half:.{digits}f}"
-    return f"{mean:.{digits}f}{interval} ({n})"
-
-
-def _short(metric: str) -> str:
-    return metric.rpartition("/")[2] if metric.startswith("test/") else metric
-
-
 def _job(job: dict[str, Any]) -> str:
     return f"{job['row']}, protocol {job['protocol']}, seed {job['seed']}"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

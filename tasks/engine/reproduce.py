@@ -5,38 +5,59 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tasks.engine import console, data, report, store, tracking
-from tasks.engine.cli import check_profile, parse_task
+from tasks.engine.cli import as_bool, check_profile, parse_task
 
 LARGE = 10**9  # bytes: a download that is not started without being asked for
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`TASK [profile=...] [overrides of scripts/train.py]`; returns the exit status: 0 only if every job succeeded."""
-    task, overrides = parse_task(arguments, "reproduce.py")
+    """`TASK [profile=...] [--dry-run] [overrides of scripts/train.py]`; the status is 0 only if every job succeeded.
+
+    A dry run prints the jobs with their expected times and starts none.
+    """
+    given = ["dry_run=true" if argument == "--dry-run" else argument for argument in arguments]
+    task, overrides = parse_task(given, "reproduce.py")
+    dry_run = as_bool("dry_run", overrides.pop("dry_run", "false"))
     profile, reason = choose_profile(task, overrides.pop("profile", None))
     console.say(f"profile={profile}: {reason}", style="bold")
+    results = store.results_root(overrides.get("results_dir", "results"))
+    commands = []
+    for name in sweeps(task, profile, overrides):
+        command = [f"reproduce={name}", f"profile={profile}", *_smoke(profile, overrides)]
+        commands.append(command + [f"{key}={value}" for key, value in overrides.items()])
+    if dry_run:
+        return _dry_run(commands, results)
     if "logger" not in overrides and "logger.mode" not in overrides and profile != "smoke":
         tracking.announce(*tracking.decide("auto"))
     status = 0
-    for name in sweeps(task, profile, overrides):
-        given = [f"reproduce={name}", f"profile={profile}", *_smoke(profile, overrides)]
-        given += [f"{key}={value}" for key, value in overrides.items()]
-        console.say("$ python scripts/train.py " + " ".join(given), style="dim")
-        status |= subprocess.run([sys.executable, "scripts/train.py", *given], cwd=store.ROOT, check=False).returncode
-    results = store.results_root(overrides.get("results_dir", "results"))
+    for command in commands:
+        console.say("$ python scripts/train.py " + " ".join(command), style="dim")
+        status |= subprocess.run([sys.executable, "scripts/train.py", *command], cwd=store.ROOT, check=False).returncode
     runs, failed = store.load_runs(results, profile, task)
     if not runs and not failed:
         console.error(f"no job of {task} ran; the messages above say why")
         return 1
     report.build(task, profile, results)
-    page = results / profile / "README.md"
-    console.say(f"{len(runs)} jobs done, {len(failed)} failed: {page}")
+    console.say(f"{len(runs)} jobs done, {len(failed)} failed: {results / profile / 'index.html'}")
     return int(status != 0 or bool(failed))
+
+
+def _dry_run(commands: list[list[str]], results: Path) -> int:
+    from tasks.engine import plan  # here: it composes configs, which a launch leaves to its jobs
+
+    found: list[plan.Job] = []
+    at_a_time = 1
+    for command in commands:
+        jobs, at_a_time = plan.jobs(command, results)
+        found += jobs
+    plan.show(found, at_a_time)
+    return 0
 
 
 def choose_profile(task: str, asked: str | None) -> tuple[str, str]:
@@ -48,6 +69,8 @@ def choose_profile(task: str, asked: str | None) -> tuple[str, str]:
     if asked is not None:
         return check_profile(asked), "as asked"
     needed = data_needed(task)
+    if by_hand(task):
+        return "sample", f"SAMPLE DATA, not the paper's, which must be got by hand: {readme(task)}, profile=paper"
     if not needed:
         return "paper", f"{task} generates its data, no download is needed"
     causes, found = [], []
@@ -85,6 +108,16 @@ def data_needed(task: str) -> dict[str, str]:
     default = task if task in data.load_manifest() else None
     needed = content.get("data_needed", default)
     return needed if isinstance(needed, dict) else {} if needed is None else {"paper": needed}
+
+
+def by_hand(task: str) -> bool:
+    """Whether the paper's data are no entry of the manifest that could be fetched: task.data_needed is null."""
+    content = _task_config(task)
+    return "data_needed" in content and content["data_needed"] is None
+
+
+def readme(task: str) -> str:
+    return f"tasks/{task.partition('-')[0]}/README.md"
 
 
 def gpu_needed(task: str) -> bool:

@@ -168,15 +168,21 @@ def exclusive(directory: Path) -> Iterator[bool]:
         yield True
 
 
-def load_runs(results: Path, profile: str, task: str) -> tuple[list[Run], list[dict[str, Any]]]:
+def load_run(directory: Path, curves: bool = True) -> Run | None:
+    """The finished job of a directory, None if there is none; without metrics.csv if no `curves` are wanted."""
+    run = read_json(directory / "run.json")
+    path = directory / "metrics.csv"
+    return Run(directory, run, read_csv(path) if curves and path.exists() else []) if run else None
+
+
+def load_runs(results: Path, profile: str, task: str, curves: bool = True) -> tuple[list[Run], list[dict[str, Any]]]:
     """All jobs of a task: the finished ones (by row, protocol, seed) and the content of failed.json of the others."""
     done, failed = [], []
     for directory in sorted((results / profile / task).glob("*/seed*")):
         if not re.fullmatch(r"seed\d+", directory.name):
             continue  # moved aside
-        if run := read_json(directory / "run.json"):
-            path = directory / "metrics.csv"
-            done.append(Run(directory, run, read_csv(path) if path.exists() else []))
+        if run := load_run(directory, curves):
+            done.append(run)
         elif failure := read_json(directory / "failed.json"):
             failed.append(failure)
     done.sort(key=lambda run: (run.row, run.protocol, run.seed))

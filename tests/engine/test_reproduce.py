@@ -65,6 +65,11 @@ def test_a_task_without_data_takes_paper(monkeypatch: pytest.MonkeyPatch) -> Non
     assert reproduce.choose_profile("toy", None)[0] == "paper"
 
 
+def test_data_got_by_hand_are_chosen_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    profile, reason = reproduce.choose_profile("flow-chairs", None)
+    assert profile == "sample" and "SAMPLE DATA" in reason and "tasks/flow/README.md" in reason
+
+
 def test_further_seeds_and_rows_are_not_run_on_samples() -> None:
     assert reproduce.sweeps("bibtex", "paper", {}) == ["bibtex", "bibtex_more_seeds"]
     assert reproduce.sweeps("bibtex", "paper", {"seed": "0"}) == ["bibtex"]
