@@ -66,10 +66,11 @@ class TwoLayers(nn.Module):
 
 
 class MonotoneOperator(nn.Module):
-    """u = relu(W u + v) with I − W ≥ m I, W = (1 − m) I − AᵀA + B − Bᵀ (Winston & Kolter 2020, eqs. 5 and 10).
+    """u = relu(W u + v) with I − W ≥ m I, W = (1 − m) I − AᵀA + B − Bᵀ.
 
-    The solution is unique for every A and B, though u ↦ relu(W u + v) itself need not contract. It is the fixed point
-    of forward-backward splitting, R(u, v) = relu((1 − α) u + α (W u + v)), which contracts for 0 < α < 2 m / ‖I − W‖².
+    The monotone operator network of Winston & Kolter (2020). The solution is unique for every A and B, though
+    u ↦ relu(W u + v) itself need not contract. It is the fixed point of forward-backward splitting,
+    R(u, v) = relu((1 − α) u + α (W u + v)), which contracts for 0 < α < 2 m / ‖I − W‖².
 
     Args:
         latent: size of u.
