@@ -17,7 +17,7 @@ unexport PIP_REQUIRE_VIRTUALENV PYTHONHOME
 
 help: ## Show this list
 	@echo "usage: make TARGET [PROFILE=smoke|sample|paper|...] [ARGS='key=value ...'] [PYTHON=python3.12]"
-	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## / {printf "  %-32s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed ## Create .venv with the locked dependencies (minutes, about 6 GB of disk)
 

@@ -127,4 +127,4 @@ def _jpegs(archive: ZipFile, names: list[str]) -> Labelled:
 
 
 def _labelled(images: np.ndarray, labels: np.ndarray) -> Labelled:
-    return Labelled(torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(labels.astype(np.int64)))
+    return Labelled(torch.from_numpy(np.array(images, order="C")), torch.from_numpy(labels.astype(np.int64)))
