@@ -57,4 +57,5 @@ def convolutional(
         depth = count
     layers += [nn.Flatten(), nn.Linear(depth * height * width, latent)]
     layers += [] if last is None else [last]
-    return nn.Sequential(*layers).to(memory_format=torch.channels_last)  # faster on CPU and GPU
+    net = nn.Sequential(*layers)
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

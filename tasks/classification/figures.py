@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -177,7 +178,7 @@ def _panels(
 
 def _zoom(ax: Axes) -> None:
     """The upper part, where the curves differ."""
-    values = [float(y) for line in ax.lines for y in line.get_ydata()]  # type: ignore[union-attr]
+    values = [float(y) for line in ax.lines for y in np.asarray(line.get_ydata())]
     if values:
         middle = sorted(values)[len(values) // 2]
         ax.set_ylim(middle - 2 * max(max(values) - middle, 0.5), max(values) + 0.2 * max(max(values) - middle, 0.5))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +90,8 @@ class Classifier(nn.Module):
 
     def measured_norm(self, u: Tensor, v: Tensor) -> float:
         """The largest ‖∂R/∂u‖₂ at (u, v), measured at the first few samples."""
-        u, v, g = u[:SAMPLED].detach(), v[:SAMPLED].detach(), self.layer.g
+        u, v = u[:SAMPLED].detach(), v[:SAMPLED].detach()
+        g: Any = self.layer.g
         return float(fpi.contraction.jacobian_norm(g, u, g.inject(v) if hasattr(g, "inject") else v).max())
 
     def count_products(self) -> None:
