@@ -51,11 +51,13 @@ def test_rows_have_the_settings_of_their_models_and_build(task: str, row: str) -
         assert layer.solver.max_iter == 1 and isinstance(layer.adjoint, fpi.Unrolled) and module.probe == 0
     else:
         assert layer.solver.criterion == fpi.Absolute(1e-8) and layer.solver.max_iter == 500
-    kind = {"jfb": fpi.JacobianFree, "cg": fpi.NormalCG, "fpi": fpi.BackwardFPI}.get(row.rpartition("_")[2])
-    if kind is not None:
-        assert isinstance(layer.adjoint, kind) and module.probe == 8
-    if isinstance(layer.adjoint, fpi.NormalCG):
-        assert layer.adjoint.max_iter == 500 and layer.adjoint.criterion == fpi.Relative(1e-8)
+        assert module.probe == (0 if row.endswith("mon") else 8)
+    if row.endswith("jfb"):
+        assert isinstance(layer.adjoint, fpi.JacobianFree)
+    solver = {"cg": fpi.ConjugateGradient, "fpi": fpi.Picard, "mon": fpi.Anderson}.get(row.rpartition("_")[2])
+    if solver is not None:
+        assert isinstance(layer.adjoint, fpi.BackwardFPI) and isinstance(layer.adjoint.solver, solver)
+        assert layer.adjoint.solver.max_iter == 500 and layer.adjoint.solver.criterion == fpi.Relative(1e-8)
 
 
 @pytest.mark.parametrize(

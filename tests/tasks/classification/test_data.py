@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -150,6 +151,39 @@ def test_jpeg_folders_give_their_classes(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(sources, "locate", lambda name: tmp_path / "other.zip")
     with pytest.raises(engine.DataError, match="has no images where train/CLASS"):
         sources.cifar10_jpeg()
+
+
+def fake_torchvision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails: bool = False) -> None:
+    class Fake:
+        def __init__(self, root: str, which: object, download: bool = False) -> None:
+            if fails:
+                raise PermissionError(13, "Permission denied")
+            assert root == str(tmp_path) and (download or which in ("train", "test"))
+            last = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
+            self.data, self.targets = last, [1, 9]
+            self.labels = np.array([1, 9])
+            if not download:  # SVHN has its channels first
+                self.data = last.transpose(0, 3, 1, 2)
+
+    monkeypatch.setattr(sources, "locate", lambda name: tmp_path)
+    monkeypatch.setattr("torchvision.datasets.SVHN", Fake)
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", Fake)
+
+
+@pytest.mark.parametrize("source", [sources.svhn, sources.cifar10])
+def test_torchvisions_arrays_become_channels_first(
+    source: Callable[[], sources.Sets], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_torchvision(monkeypatch, tmp_path)
+    for part in source():
+        assert part.images.shape == (2, 3, 4, 5) and part.labels.tolist() == [1, 9]
+        assert part.images[0, :, 0, 0].tolist() == [0, 1, 2] and part.labels.dtype == torch.int64
+
+
+def test_an_archive_that_cannot_be_unpacked_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_torchvision(monkeypatch, tmp_path, fails=True)
+    with pytest.raises(engine.DataNotFoundError, match="cannot be unpacked there(.|\n)*can be written"):
+        sources.cifar10()
 
 
 @pytest.mark.data
