@@ -17,7 +17,7 @@ unexport PIP_REQUIRE_VIRTUALENV PYTHONHOME
 
 help: ## Show this list
 	@echo "usage: make TARGET [PROFILE=smoke|sample|paper|...] [ARGS='key=value ...'] [PYTHON=python3.12]"
-	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## / {printf "  %-32s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed ## Create .venv with the locked dependencies (minutes, about 6 GB of disk)
 
@@ -53,6 +53,9 @@ docs: setup ## Build the API reference of fpi from its docstrings: build/docs/fp
 reproduce-toy: ## Reproduce the toy problems, figures 5.1-5.5
 reproduce-bibtex: ## Reproduce the multi-label classification of Bibtex, table 5.1
 reproduce-denoising: ## Reproduce image denoising, tables 6.1 and 6.2, figures 6.1 and 6.2
+reproduce-classification: ## Reproduce Fixed Point Networks on MNIST (paper's tables 1 and 2, figure 6)
+reproduce-classification-svhn: ## Reproduce Fixed Point Networks on SVHN (tables 1 and 2, figure 7)
+reproduce-classification-cifar10: ## Reproduce Fixed Point Networks on CIFAR-10 (tables 1 and 2, figure 5)
 reproduce-%: setup
 	$(RUN) scripts/reproduce.py $* $(if $(PROFILE),profile=$(PROFILE)) $(ARGS)
 
@@ -62,6 +65,9 @@ data-flyingchairs: ## Download FlyingChairs, the paper's images of denoising and
 data-flow-chairs: ## Download nine pairs of FlyingChairs into data/, to evaluate optical flow on (25 MB)
 data-shapes: setup ## Write 100 flying shapes into data/flow/FlyingShapes (280 MB; ARGS='--pairs 22872 --to DIR')
 	$(RUN) scripts/flow_shapes.py $(ARGS)
+data-mnist: ## Download MNIST into data/ (12 MB, checksums verified)
+data-svhn: ## Download SVHN into data/ (246 MB, checksums verified)
+data-cifar10: ## Download CIFAR-10 into data/ (170 MB, checksum verified)
 data-%: setup
 	$(RUN) scripts/data.py $* $(ARGS)
 

@@ -1,0 +1,130 @@
+"""Where the images of each data set come from; all as uint8 of shape (n, channels, height, width) with int64 labels."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from tasks.engine.data import DataError, DataNotFoundError, is_available, locate
+
+TEST_DIGITS = 360  # of scikit-learn's 1,797
+CIFAR_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@dataclass
+class Labelled:
+    """Images, uint8 (n, channels, height, width), and labels, int64 (n,)."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor) -> Labelled:
+        return Labelled(self.images[index], self.labels[index])
+
+
+Sets = tuple[Labelled, Labelled]  # training, test
+
+
+def digits(side: int, channels: int) -> Sets:
+    """scikit-learn's 8 × 8 digits, resized to `side` pixels, gray levels repeated over the channels.
+
+    360 test images, a tenth of which is of each digit, are the same at all times.
+    """
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    content = load_digits()
+    images = torch.from_numpy(content.images).float()[:, None] * (255 / 16)
+    images = F.interpolate(images, (side, side), mode="bilinear").round().to(torch.uint8)
+    labels = torch.from_numpy(content.target).long()
+    train, test = train_test_split(
+        np.arange(len(labels)), test_size=TEST_DIGITS, random_state=0, stratify=content.target
+    )
+    whole = Labelled(images.expand(-1, channels, -1, -1).contiguous(), labels)
+    return whole[torch.from_numpy(train)], whole[torch.from_numpy(test)]
+
+
+def mnist() -> Sets:
+    """MNIST: one mnist.npz, or the four original files."""
+    if is_available("mnist-npz"):
+        with np.load(locate("classification/mnist.npz")) as content:
+            arrays = [content[name] for name in ("x_train", "y_train", "x_test", "y_test")]
+    else:
+        folder = locate("mnist")
+        names = [f"{which}-{what}-ubyte.gz" for which in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
+        arrays = [_idx(folder / name) for name in names]
+    sets = [_labelled(images[:, None], labels) for images, labels in (arrays[:2], arrays[2:])]
+    return sets[0], sets[1]
+
+
+def _idx(path: Path) -> np.ndarray:
+    """An array of bytes in the IDX format: two zero bytes, the type, the number of dimensions, their sizes."""
+    content = gzip.decompress(path.read_bytes())
+    dimensions = np.frombuffer(content, ">i4", content[3], 4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * len(dimensions)).reshape(dimensions)
+
+
+def svhn() -> Sets:
+    """SVHN's cropped digits, 73,257 for training and 26,032 for testing, read by torchvision."""
+    from torchvision.datasets import SVHN
+
+    folder = locate("svhn")
+    sets = [SVHN(str(folder), split) for split in ("train", "test")]
+    train, test = (_labelled(content.data, content.labels) for content in sets)
+    return train, test
+
+
+def cifar10() -> Sets:
+    """CIFAR-10, 50,000 for training and 10,000 for testing, read (and unpacked beside the archive) by torchvision."""
+    from torchvision.datasets import CIFAR10
+
+    folder = locate("cifar10")
+    try:  # the archive was verified: nothing is downloaded
+        sets = [CIFAR10(str(folder), train, download=True) for train in (True, False)]
+    except OSError as error:
+        raise DataNotFoundError(
+            f"{folder} holds CIFAR-10's archive, but it cannot be unpacked there: {error}. Fix: free disk space, or "
+            "copy the archive to a data folder that can be written."
+        ) from error
+    train, test = (_labelled(content.data.transpose(0, 3, 1, 2), np.array(content.targets)) for content in sets)
+    return train, test
+
+
+def cifar10_lossless() -> Sets:
+    """The first 4,000 training images of CIFAR-10, without loss: 3,200 for training, the others for testing."""
+    with np.load(locate("classification/cifar10_lossless_4000.npz")) as content:
+        whole = _labelled(content["x"].transpose(0, 3, 1, 2), content["y"])
+    return whole[torch.arange(3200)], whole[torch.arange(3200, 4000)]
+
+
+def cifar10_jpeg() -> Sets:
+    """CIFAR-10 re-encoded as JPEG, with loss: 2,000 images of each class for training, 500 for testing."""
+    path = locate("classification/cifar10-jpeg-20000-5000.zip")
+    with ZipFile(path) as archive:
+        names = sorted(archive.namelist())
+        sets = [_jpegs(archive, [name for name in names if name.startswith(which)]) for which in ("train/", "test/")]
+    return sets[0], sets[1]
+
+
+def _jpegs(archive: ZipFile, names: list[str]) -> Labelled:
+    if not names:
+        raise DataError(f"{archive.filename} has no images where train/CLASS/*.jpg and test/CLASS/*.jpg are expected")
+    images = np.stack([np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB")) for name in names])
+    labels = np.array([CIFAR_NAMES.index(name.split("/")[1]) for name in names])
+    return _labelled(images.transpose(0, 3, 1, 2), labels)
+
+
+def _labelled(images: np.ndarray, labels: np.ndarray) -> Labelled:
+    return Labelled(torch.from_numpy(np.array(images, order="C")), torch.from_numpy(labels.astype(np.int64)))
