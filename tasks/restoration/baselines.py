@@ -9,10 +9,7 @@ import torch
 from torch import Tensor
 
 from tasks.restoration.operators import Problem
-from tasks.restoration.podm import Propagation, Trace, propagate, start
-from tasks.restoration.prior import LpDct
-
-Watch = Callable[[Tensor], Tensor]
+from tasks.restoration.podm import Denoise, Follow, propagate, start
 
 
 @torch.no_grad()
@@ -20,8 +17,7 @@ def fista(
     problem: Problem,
     prox: Callable[[Tensor, Tensor], Tensor],
     iterations: int,
-    trace: Trace | None = None,
-    watch: Callable[[Tensor], dict[str, Tensor]] | None = None,
+    follow: Follow | None = None,
 ) -> Tensor:
     """Beck & Teboulle 2009: accelerated proximal gradient with the step 1/‖A‖² from the same start as PODM.
 
@@ -37,17 +33,10 @@ def fista(
         new = prox(z - step * problem.gradient(z), step)
         t_new = (1 + (1 + 4 * t * t) ** 0.5) / 2
         z = new + (t - 1) / t_new * (new - x)
-        if trace is not None:
-            change = torch.linalg.vector_norm((new - x).flatten(1), dim=1)
-            trace.add(change=change / torch.linalg.vector_norm(x.flatten(1), dim=1))
-            trace.add(**({} if watch is None else watch(new)))
+        if follow is not None:
+            follow(new, {})
         x, t = new, t_new
     return x
-
-
-def fista_dct(prior: LpDct) -> Callable[[Tensor, Tensor], Tensor]:
-    """The proximal map of PODM's prior, for `fista`."""
-    return prior.prox
 
 
 def fista_tv(weight: float, iterations: int = 20) -> Callable[[Tensor, Tensor], Tensor]:
@@ -67,20 +56,17 @@ def fista_tv(weight: float, iterations: int = 20) -> Callable[[Tensor, Tensor], 
 @torch.no_grad()
 def plug_and_play(
     problem: Problem,
-    denoise: Propagation,
+    denoise: Denoise,
     levels: list[float],
     weights: list[float],
-    trace: Trace | None = None,
-    watch: Callable[[Tensor], dict[str, Tensor]] | None = None,
+    follow: Follow | None = None,
 ) -> Tensor:
     """Half-quadratic splitting with a denoiser as the prior, IRCNN's part (Zhang et al. 2017): x ← 𝒜(ℱ(x))."""
     x = start(problem)
     for level, weight in zip(levels, weights, strict=True):
         new = denoise(propagate(problem, x, weight), level)
-        if trace is not None:
-            change = torch.linalg.vector_norm((new - x).flatten(1), dim=1)
-            trace.add(change=change / torch.linalg.vector_norm(x.flatten(1), dim=1))
-            trace.add(**({} if watch is None else watch(new)))
+        if follow is not None:
+            follow(new, {})
         x = new
     return x
 

@@ -18,7 +18,7 @@ subgradient by the step, which is what the convergence theorem of such descent m
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -26,7 +26,8 @@ from torch import Tensor
 from tasks.restoration.operators import Problem
 from tasks.restoration.prior import LpDct
 
-Propagation = Callable[[Tensor, float], Tensor]  # (x, noise level in grey levels of 255) ↦ 𝒜(x)
+Denoise = Callable[[Tensor, float], Tensor]  # (x, noise level in grey levels of 255) ↦ 𝒜(x)
+Follow = Callable[[Tensor, dict[str, Tensor]], None]  # (x, numbers an image by name), called at every iteration
 SLACK = 1.01  # of the proximal-gradient step's curvature over ‖A‖²: what makes it decrease Φ strictly
 
 
@@ -119,46 +120,32 @@ class PODM:
         return self.prior.prox(x_old - problem.gradient(x_old) / curvature, 1 / curvature)
 
 
-@dataclass
-class Trace:
-    """What a run of an iterative method recorded at every iteration, lists of (batch,) tensors by name."""
-
-    values: dict[str, list[Tensor]] = field(default_factory=dict)
-
-    def add(self, **values: Tensor) -> None:
-        for name, value in values.items():
-            self.values.setdefault(name, []).append(value.detach().cpu())
-
-
 @torch.no_grad()
 def run_podm(
     podm: PODM,
     problem: Problem,
-    denoise: Propagation,
+    denoise: Denoise,
     levels: list[float],
     weights: list[float],
     stages: int,
-    trace: Trace | None = None,
-    watch: Callable[[Tensor], Tensor] | None = None,
+    follow: Follow | None = None,
 ) -> Tensor:
-    """Iterate from Aᵀ y until every image is done (its change is below the tolerance) or for so many stages.
+    """Iterate from `start` until every image is done (its change is below the tolerance) or for so many stages.
 
     Args:
         denoise: 𝒜.
         levels, weights: the denoiser's noise level and μ of each stage; further stages repeat the last.
-        trace: gets objective, change, error, accepted and, with ``watch``, quality at every stage.
-        watch: x ↦ quality per image.
+        follow: called with the iterate and its stage's objective, error and accepted.
     """
-    x = problem.adjoint(problem.y) if problem.factor == 1 else start(problem)
+    x = start(problem)
     done = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     for l in range(stages):
         level, weight = levels[min(l, len(levels) - 1)], weights[min(l, len(weights) - 1)]
         x_f = propagate(problem, denoise(x, level), weight)
         new, made = podm.stage(problem, x, x_f)
         x = torch.where(done[:, None, None, None], x, new)
-        if trace is not None:
-            trace.add(objective=podm.objective(problem, x), change=made.change, error=made.error)
-            trace.add(accepted=made.accepted.float(), **({} if watch is None else {"quality": watch(x)}))
+        if follow is not None:
+            follow(x, {"error": made.error, "accepted": made.accepted.float()})
         done = done | (made.change < podm.tolerance) & (l + 1 >= len(levels))
         if bool(done.all()):
             break
