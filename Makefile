@@ -53,11 +53,14 @@ docs: setup ## Build the API reference of fpi from its docstrings: build/docs/fp
 reproduce-toy: ## Reproduce the toy problems, figures 5.1-5.5
 reproduce-bibtex: ## Reproduce the multi-label classification of Bibtex, table 5.1
 reproduce-denoising: ## Reproduce image denoising, tables 6.1 and 6.2, figures 6.1 and 6.2
+reproduce-restoration: ## Reproduce image restoration by PODM, table 1, figures 2 and 3 of its poster
 reproduce-%: setup
 	$(RUN) scripts/reproduce.py $* $(if $(PROFILE),profile=$(PROFILE)) $(ARGS)
 
 data-bibtex: ## Download the Bibtex data into data/ (3.5 MB, checksums verified)
 data-train400: ## Download the real stand-in images of denoising into data/ (16 MB, checksums verified)
+data-podm-denoisers: ## Download the PODM authors' 25 trained denoisers into data/ (20 MB, checksums verified)
+data-levin: ## Download the blur kernels of Levin et al. 2009 into data/ (32 kB, checksum verified)
 data-flyingchairs: ## Download FlyingChairs, the paper's images of denoising and optical flow, into data/ (31 GB)
 data-flow-chairs: ## Download nine pairs of FlyingChairs into data/, to evaluate optical flow on (25 MB)
 data-shapes: setup ## Write 100 flying shapes into data/flow/FlyingShapes (280 MB; ARGS='--pairs 22872 --to DIR')

@@ -1,4 +1,4 @@
-"""What PODM is compared with: FISTA on the same Φ, total variation, and a denoiser plugged into half-quadratic splitting."""
+"""What PODM is compared with: FISTA on the same Φ, total variation, and a denoiser plugged into a splitting."""
 
 from __future__ import annotations
 

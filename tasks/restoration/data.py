@@ -243,9 +243,7 @@ class FreshProblems(Dataset[tuple[Problem, Tensor]]):
         def draw(below: int) -> list[int]:
             return torch.randint(below, (self.batch_size,), generator=generator).tolist()
 
-        turned = [
-            _turned(self.images[i], turn) for i, turn in zip(draw(len(self.images)), draw(8), strict=True)
-        ]
+        turned = [_turned(self.images[i], turn) for i, turn in zip(draw(len(self.images)), draw(8), strict=True)]
         truth = torch.stack(turned)
         kernels = [self.kernels[i] for i in draw(len(self.kernels))]
         small = truth[..., :: self.factor, :: self.factor].shape

@@ -8,7 +8,7 @@ stage contracts if 𝒜 does.  The acceptance test of PODM is dropped, as the po
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn

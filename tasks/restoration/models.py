@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import fpi
+from tasks.engine import console
 from tasks.engine.data import DataNotFoundError, locate
 from tasks.restoration.baselines import Follow, annealed, fista, fista_tv, plug_and_play
 from tasks.restoration.denoisers import OwnDenoiser, PublishedDenoisers
@@ -139,7 +140,9 @@ def _published() -> Any:
     try:
         return locate("podm-denoisers")
     except DataNotFoundError as error:
-        raise DataNotFoundError(f"{error}\n  Or choose task.denoisers=own: our own take their place, and the row says so.") from error
+        raise DataNotFoundError(
+            f"{error}\n  Or choose task.denoisers=own: our own take their place, and the row says so."
+        ) from error
 
 
 class PlugAndPlay(WithDenoiser):
@@ -253,14 +256,34 @@ class FixedPoint(Restorer):
 
     def __init__(self, stage: dict[str, Any], solver: fpi.Solver, adjoint: fpi.Adjoint) -> None:
         super().__init__()
+        self.said = False  # that a solve did not converge
         self.layer: fpi.FPILayer = fpi.FPILayer(RelaxedStage(**stage), solver=solver, adjoint=adjoint)
 
     def forward(self, problem: Problem) -> Tensor:
         stage: Any = self.layer.g
         x: Tensor = self.layer(problem, x0=stage.first(problem).detach())
-        assert self.layer.info is not None
-        self.g_evaluations += self.layer.info.evaluations
+        info = self.layer.info
+        assert info is not None
+        self.g_evaluations += info.evaluations
+        if not self.said and not bool(info.converged.all()):
+            self.said = True
+            console.warn(self._diagnosis(problem, x.detach(), info))
         return x
+
+    def _diagnosis(self, problem: Problem, x: Tensor, info: fpi.SolveInfo) -> str:
+        """Why a solve reached its cap: the Jacobian's norm, measured at the last iterate."""
+        with torch.no_grad():
+            prepared = self.layer.g.inject(problem)  # type: ignore[operator]
+        norm = float(fpi.contraction.jacobian_norm(self.layer.g, x, prepared, iterations=20).max())
+        start = (
+            f"{int((~info.converged).sum())} of {len(x)} images had not converged after {info.evaluations} iterations: "
+        )
+        if norm >= 1:
+            return (
+                f"{start}the stage is not a contraction, the norm of its Jacobian was measured as {norm:.3g}. Set "
+                "method.network.stage.lipschitz below 1 (and keep below it), which bounds it at all weights"
+            )
+        return f"{start}the stage contracts (measured norm {norm:.3g}), but slowly: raise task.max_iter"
 
     @torch.no_grad()
     def follow(self, problem: Problem, follow: Follow) -> None:
