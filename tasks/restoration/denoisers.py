@@ -39,7 +39,7 @@ class OwnDenoiser(nn.Module):
         super().__init__()
         self.net = dilated_network(2, channels, dilations)
         with torch.no_grad():
-            self.net[-1].weight.mul_(0.1)  # type: ignore[operator, union-attr]
+            self.net[-1].weight.mul_(0.1)  # type: ignore[operator]
 
     def forward(self, x: Tensor, level: float | Tensor) -> Tensor:
         """𝒜(x) at a noise level in grey levels of 255: a number, or one an image, (batch, 1, 1, 1)."""

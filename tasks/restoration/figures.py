@@ -100,9 +100,7 @@ def _training(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         if ax.lines:
             ax.legend(fontsize=7)
     axes[0].set_ylabel("validation PSNR (dB)")
-    caption = (
-        "PSNR per epoch on the held-out training images that select the epoch; mean over the seeds, 95 % interval."
-    )
+    caption = "PSNR per epoch on held-out training images, which select the epoch; mean over the seeds, 95 % interval."
     return _save(fig, out, runs, f"{TABLE}-training", "PSNR per epoch", rows, caption)
 
 

@@ -1,7 +1,7 @@
 """Relaxed PODM and its fixed point: the stage x ↦ 𝒢(ℱ(𝒜(x; θ_A); θ_H)) with everything in it learned end to end.
 
-𝒜 is a network on [x, z], z a first restoration; ℱ is propagation with d(x, x_A) = ½‖x − x_A‖²_H, H = |ĥ(ω)|² + μ made of
-learned filters h (θ_H); 𝒢 is a proximal-gradient step on f + λ‖Wx‖₁, p = 1, with λ learned: nonexpansive, so that the
+𝒜 is a network on [x, z], z a first restoration; ℱ is propagation with d(x, x_A) = ½‖x − x_A‖²_H, H = |ĥ(ω)|² + μ
+made of learned filters h (θ_H); 𝒢 is a proximal-gradient step on f + λ‖Wx‖₁, p = 1, with λ learned: nonexpansive, so that the
 stage contracts if 𝒜 does.  The acceptance test of PODM is dropped, as the poster says.
 """
 
@@ -71,7 +71,7 @@ class RelaxedStage(nn.Module):
         self.keep, self.lipschitz = keep, lipschitz
         net = dilated_network(2, channels, dilations)
         with torch.no_grad():
-            net[-1].weight.mul_(0.1)  # type: ignore[operator, union-attr]
+            net[-1].weight.mul_(0.1)  # type: ignore[operator]
         self.net = fpi.FPI_NN(net).g  # splits the first layer into a part of x and one of z
         if lipschitz is not None:
             fpi.contraction.spectral_budget_(net, lipschitz - keep, state_features=1)

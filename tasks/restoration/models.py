@@ -140,9 +140,8 @@ def _published() -> Any:
     try:
         return locate("podm-denoisers")
     except DataNotFoundError as error:
-        raise DataNotFoundError(
-            f"{error}\n  Or choose task.denoisers=own: our own take their place, and the row says so."
-        ) from error
+        fix = "Or choose task.denoisers=own: our own take their place, and the row says so."
+        raise DataNotFoundError(f"{error}\n  {fix}") from error
 
 
 class PlugAndPlay(WithDenoiser):

@@ -83,8 +83,8 @@ class Restoration(L.LightningModule):
         self.batches += 1
 
     def on_train_epoch_end(self) -> None:
-        for name, total in self.sums.items():
-            self.log(name, float(total) / max(1, self.batches))
+        for name, total in self.sums.items() if self.batches else ():
+            self.log(name, float(total) / self.batches)
         self.log("train/diverged", float(self.diverged))
         self.log("cost/g_evaluations", float(self.network.g_evaluations))
 
