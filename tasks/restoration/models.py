@@ -76,20 +76,21 @@ class TotalVariation(Selecting):
     """argmin ½‖Ax − y‖² + weight · TV(x) by FISTA (Rudin et al. 1992; Chambolle's prox of scikit-image).
 
     Args:
-        candidates: of weight.
+        candidates: of factor: weight = factor · σ, σ on [0, 1].
         iterations: of FISTA.
+        sigma: noise of the observation in grey levels of 255; less than 1 counts as 1.
     """
 
-    def __init__(self, candidates: Sequence[dict[str, float]], iterations: int) -> None:
+    def __init__(self, candidates: Sequence[dict[str, float]], iterations: int, sigma: float) -> None:
         super().__init__(candidates)
-        self.iterations = iterations
+        self.iterations, self.sigma = iterations, sigma
 
     def training_loss(self, problem: Problem, truth: Tensor) -> None:
         return None
 
     def forward(self, problem: Problem) -> Tensor:
         self.g_evaluations += self.iterations
-        return fista(problem, fista_tv(self.chosen["weight"]), self.iterations)
+        return fista(problem, fista_tv(self.chosen["factor"] * max(self.sigma, 1) / 255), self.iterations)
 
 
 class WithDenoiser(Selecting):
@@ -173,7 +174,7 @@ class PODMRestorer(WithDenoiser):
 
     Args:
         stages: at most; denoiser levels fall from 48 to 4 (networks 24 to 2) over the first ``steps`` of them.
-        candidates: of weight, λ of g.
+        candidates: of factor: λ of g is factor · σ, σ on [0, 1] and at least 1/255.
         p, axes: of g.
         alpha, error, inner_steps, tolerance: see `PODM`.
     """
@@ -193,12 +194,12 @@ class PODMRestorer(WithDenoiser):
         super().__init__(**options)
         self.stages, self.steps, self.p, self.axes = stages, steps, p, axes
         self.constants = {"alpha": alpha, "error": error, "inner_steps": inner_steps, "tolerance": tolerance}
-        self.accepted = float("nan")
 
     @property
     def podm(self) -> PODM:
         """The iteration with the chosen λ."""
-        return PODM(LpDct(self.chosen["weight"], self.p, self.axes), **self.constants)  # type: ignore[arg-type]
+        weight = self.chosen["factor"] * max(self.sigma, 1) / 255
+        return PODM(LpDct(weight, self.p, self.axes), **self.constants)  # type: ignore[arg-type]
 
     def forward(self, problem: Problem) -> Tensor:
         return self._run(problem, None)

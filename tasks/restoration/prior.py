@@ -60,7 +60,8 @@ class LpDct:
 
     def value(self, x: Tensor) -> Tensor:
         """g(x) per image, shape (batch,)."""
-        return self.weight * self.transform(x).abs().pow(self.p).flatten(1).sum(1)
+        c = self.transform(x)
+        return self.weight * torch.where(_is_zero(c), torch.zeros_like(c), c).abs().pow(self.p).flatten(1).sum(1)
 
     def prox(self, v: Tensor, step: float | Tensor) -> Tensor:
         """argmin_x g(x) + ‖x − v‖² / (2 step), a global minimiser for every p."""
@@ -96,9 +97,13 @@ def stationarity(gradient: Tensor, x: Tensor, prior: LpDct) -> Tensor:
         gradient: ∇f(x).
     """
     c, slope = prior.transform(x), prior.transform(gradient)
-    rounding = 100 * torch.finfo(c.dtype).eps
-    zero = c.abs() <= rounding * c.abs().flatten(1).amax(1)[:, None, None, None]  # W Wᵀ 0 is not exactly 0
+    zero = _is_zero(c)
     size = torch.where(zero, torch.ones_like(c), c.abs())
     away = slope + prior.weight * prior.p * c.sign() * size.pow(prior.p - 1)
     at_zero = (slope.abs() - prior.weight).clamp_min(0) if prior.convex else torch.zeros_like(c)
     return torch.linalg.vector_norm(torch.where(zero, at_zero, away).flatten(1), dim=1)
+
+
+def _is_zero(c: Tensor) -> Tensor:
+    """Which coefficients are 0 but for rounding: W Wᵀ 0 is not exactly 0, and |·|^p magnifies it."""
+    return c.abs() <= 100 * torch.finfo(c.dtype).eps * c.abs().flatten(1).amax(1)[:, None, None, None]
