@@ -78,7 +78,9 @@ def test_the_authors_constants_promise_no_decrease() -> None:
     podm = PODM(LpDct(1e-3, 1.0, axes=2), inner_steps=1, error=100.0)
     x = fista(problem, podm.prior.prox, 3000)
     new, made = podm.stage(problem, x, propagate(problem, wild(x, 30), 0.05))
-    assert not bool(made.accepted.any()) and bool((podm.objective(problem, new) <= podm.objective(problem, x) + 1e-12).all())
+    assert not bool(made.accepted.any()) and bool(
+        (podm.objective(problem, new) <= podm.objective(problem, x) + 1e-12).all()
+    )
 
 
 @pytest.mark.parametrize(("p", "kind"), [(1.0, "deblur"), (0.8, "deblur"), (1.0, "sr4"), (0.8, "denoise")])
