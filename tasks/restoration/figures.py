@@ -40,10 +40,11 @@ def _convergence(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
             logarithmic = kind != "psnr"
             for base in (*ITERATIVE, "fista"):
                 name = present(runs, "podm" if base == "fista" else base, problem)
-                curve = _column(kind, float(base == "fista"))
-                seeds = {} if name is None else by_seed(runs, name, problem)
-                label_ = "FISTA, the same Φ" if base == "fista" else ROWS[name or base]
-                rows += _band(ax, seeds, curve, label_, base, {"problem": problem, "quantity": kind}, logarithmic)
+                if name is None:
+                    continue
+                called = "FISTA, the same Φ" if base == "fista" else ROWS[name]
+                curve, about = _column(kind, float(base == "fista")), {"problem": problem, "quantity": kind}
+                rows += _band(ax, by_seed(runs, name, problem), curve, called, base, about, logarithmic)
             if logarithmic:
                 ax.set_yscale("log")
             ax.set_xlabel("iteration or stage")
