@@ -56,11 +56,14 @@ reproduce-denoising: ## Reproduce image denoising, tables 6.1 and 6.2, figures 6
 reproduce-classification: ## Reproduce Fixed Point Networks on MNIST (paper's tables 1 and 2, figure 6)
 reproduce-classification-svhn: ## Reproduce Fixed Point Networks on SVHN (tables 1 and 2, figure 7)
 reproduce-classification-cifar10: ## Reproduce Fixed Point Networks on CIFAR-10 (tables 1 and 2, figure 5)
+reproduce-restoration: ## Reproduce image restoration by PODM, table 1, figures 2 and 3 of its poster
 reproduce-%: setup
 	$(RUN) scripts/reproduce.py $* $(if $(PROFILE),profile=$(PROFILE)) $(ARGS)
 
 data-bibtex: ## Download the Bibtex data into data/ (3.5 MB, checksums verified)
 data-train400: ## Download the real stand-in images of denoising into data/ (16 MB, checksums verified)
+data-podm-denoisers: ## Download the PODM authors' 25 trained denoisers into data/ (20 MB, checksums verified)
+data-levin: ## Download the blur kernels of Levin et al. 2009 into data/ (32 kB, checksum verified)
 data-flyingchairs: ## Download FlyingChairs, the paper's images of denoising and optical flow, into data/ (31 GB)
 data-flow-chairs: ## Download nine pairs of FlyingChairs into data/, to evaluate optical flow on (25 MB)
 data-shapes: setup ## Write 100 flying shapes into data/flow/FlyingShapes (280 MB; ARGS='--pairs 22872 --to DIR')
