@@ -53,6 +53,7 @@ docs: setup ## Build the API reference of fpi from its docstrings: build/docs/fp
 reproduce-toy: ## Reproduce the toy problems, figures 5.1-5.5
 reproduce-bibtex: ## Reproduce the multi-label classification of Bibtex, table 5.1
 reproduce-denoising: ## Reproduce image denoising, tables 6.1 and 6.2, figures 6.1 and 6.2
+reproduce-vae: ## Reproduce image generation with a VAE, figures 6.8-6.15
 reproduce-%: setup
 	$(RUN) scripts/reproduce.py $* $(if $(PROFILE),profile=$(PROFILE)) $(ARGS)
 
@@ -60,6 +61,7 @@ data-bibtex: ## Download the Bibtex data into data/ (3.5 MB, checksums verified)
 data-train400: ## Download the real stand-in images of denoising into data/ (16 MB, checksums verified)
 data-flyingchairs: ## Download FlyingChairs, the paper's images of denoising and optical flow, into data/ (31 GB)
 data-flow-chairs: ## Download nine pairs of FlyingChairs into data/, to evaluate optical flow on (25 MB)
+data-inception: ## Download the network that the FID is measured with into data/ (96 MB, checksum verified)
 data-shapes: setup ## Write 100 flying shapes into data/flow/FlyingShapes (280 MB; ARGS='--pairs 22872 --to DIR')
 	$(RUN) scripts/flow_shapes.py $(ARGS)
 data-%: setup
