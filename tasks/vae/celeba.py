@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ TRAIN, VALIDATION, TEST = 0, 1, 2  # of the partition file
 class Source:
     """Image files in order, the part (TRAIN, ...) of each, and a key that other files do not have."""
 
-    files: list[Opener]
+    files: Sequence[Opener]
     parts: list[int]
     key: str
 
@@ -32,7 +32,7 @@ def celeba() -> Source:
     """The whole data set, in the partition file's order.
 
     Raises:
-        DataNotFoundError: the partition file is missing or damaged, or images that it lists are; naming what and the fix.
+        DataNotFoundError: the partition file is missing or damaged, or images that it lists are missing.
     """
     root = _folder(IMAGES)
     listed = _partition(root / PARTITION)

@@ -1,8 +1,9 @@
-"""What the thesis says of figure 6.11, and what its settings do: differences a seed, positive where the claim is true."""
+"""What the thesis says of figure 6.11, and what its settings do: differences a seed, positive where it is true."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from tasks.engine.store import Run
 from tasks.engine.verdict import Claim
@@ -18,11 +19,11 @@ def claims(runs: Sequence[Run]) -> list[Claim]:
     for row in INVERTED:
         for name in measured(runs):
             what = f"{ROWS[row]}, is below the original VAE in the {DISTANCES[name]}"
-            best = _paired(runs, row, lambda vae, ours, name=name: _difference(vae, ours, f"test/{name}_best"))
+            best = _paired(runs, row, partial(_difference, metric=f"test/{name}_best"))
             found += _claim(runs, CURVES, f"{what} at the best epoch", best)
-            every = _paired(runs, row, lambda vae, ours, name=name: _smallest_gap(vae, ours, f"test/{name}"))
+            every = _paired(runs, row, partial(_smallest_gap, metric=f"test/{name}"))
             found += _claim(runs, CURVES, f"{what} at every epoch of the second half", every)
-        better = _paired(runs, row, lambda vae, ours: _difference(vae, ours, "test/mse"))
+        better = _paired(runs, row, partial(_difference, metric="test/mse"))
         found += _claim(runs, CURVES, f"{ROWS[row]}, reconstructs held-out images better than the original VAE", better)
         own = [run.metric("test/mse_encoder") - run.metric("test/mse") for run in by_seed(runs, row).values()]
         found += _claim(runs, READINGS, f"{ROWS[row]}, reconstructs better than its encoder's mean", own)

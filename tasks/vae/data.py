@@ -144,7 +144,7 @@ class CelebAData(ImageData):
 
 
 class CelebA10kData(CelebAData):
-    """CelebA's first 9,000 images at half scale: a crop of 74 equals the paper's of 148. The last 1,000 are for testing."""
+    """CelebA's first 9,000 images at half scale (a crop of 74 is the paper's of 148); the last 1,000 for testing."""
 
     label, stand_in = "celeba-half-9000", True
     held_out = 1000

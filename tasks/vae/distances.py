@@ -33,9 +33,9 @@ class Distance:
         if count <= dimensions:
             floor = "not known" if math.isnan(self.floor) else f"{self.floor:.4g}"
             console.warn(
-                f"{name}: {count} images for {dimensions} dimensions; the covariance is singular and the distance biased "
-                f"upwards. Its floor, real against real images of that number, is {floor}; use more than {dimensions} "
-                "(data.n_eval)."
+                f"{name}: {count} images for {dimensions} dimensions: the covariance is singular and the distance "
+                f"biased upwards. Its floor, real against real images of that number, is {floor}; use more than "
+                f"{dimensions} (data.n_eval)."
             )
 
     def __call__(self, images: Iterable[Tensor]) -> float:

@@ -1,15 +1,17 @@
 """Generated face-like pictures, the embedded stand-in for CelebA: any machine has them, nothing is downloaded.
 
-A head, hair, eyes, brows, nose and mouth as soft-edged ellipses before a shaded background. Pose, proportions and colours
-vary continuously, with factors that a latent of some dozen entries can hold.
+A head, hair, eyes, brows, nose and mouth as soft-edged ellipses before a shaded background. Pose, proportions and
+colours vary continuously, with factors that a latent of some dozen entries can hold.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 
 SKIN = np.array([[0.96, 0.80, 0.69], [0.80, 0.58, 0.42], [0.45, 0.30, 0.22]], np.float32)
 HAIR = np.array([[0.10, 0.08, 0.07], [0.40, 0.25, 0.13], [0.85, 0.70, 0.40], [0.60, 0.60, 0.60]], np.float32)
@@ -49,7 +51,7 @@ def _draw(size: int, count: int, seed: int, number: int) -> NDArray[np.uint8]:
     wide, tall = size_of(0.46, 0.6), size_of(0.62, 0.76)
     skin = _mixed(random, SKIN, count) + draw(-0.04, 0.04, 3)
     hair = _mixed(random, HAIR, count) + draw(-0.04, 0.04, 3)
-    image = draw(0.1, 0.95, 3)[:, :, None, None] + draw(-0.2, 0.2, 3)[:, :, None, None] * y
+    image: Array = draw(0.1, 0.95, 3)[:, :, None, None] + draw(-0.2, 0.2, 3)[:, :, None, None] * y
     image = _paint(image, hair, ellipse(0.0, -0.12, wide + size_of(0.05, 0.2), tall + size_of(0.05, 0.2)))
     image = _paint(image, hair, ellipse(0.0, 0.35, wide + 0.1, size_of(0.3, 0.75)) * (size_of(0, 1) > 0.5))
     light = 1 + size_of(-0.25, 0.25) * u  # from one side

@@ -148,7 +148,7 @@ def inception_weights() -> Path:
                 )
             return path
     raise DataNotFoundError(
-        f"{INCEPTION} was not found: inception/ is in none of {', '.join(label for _, label in places)}, nor is the file "
+        f"{INCEPTION} was not found: no inception/ that has it in {', '.join(label for _, label in places)}, nor is it "
         f"in {hub}. Fix: `make data-inception` (96 MB), or put it into one of them."
     )
 

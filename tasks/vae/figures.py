@@ -143,8 +143,8 @@ def _inversions(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         axes[0].set_ylim(top=min(10, axes[0].get_ylim()[1]))
         axes[0].legend(fontsize=6)
     caption = (
-        "Readings of (6.5) on the trained original VAE: held-out images, followed past the threshold (dotted; the solve "
-        "as printed stops at its first step below it). Geometric mean over the seeds, 95 % interval."
+        "Readings of (6.5) on the trained original VAE: held-out images, followed past the threshold (dotted) at which "
+        "the solve as printed stops. Geometric mean over the seeds, 95 % interval."
     )
     return _save(fig, out, runs, "figure6.9-inversions", "Inversion of the decoder, by reading", table, caption)
 

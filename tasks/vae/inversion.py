@@ -43,7 +43,7 @@ class Inversion(nn.Module):
         solver, adjoint: of the layer (thesis: at most 30 iterations each way, eq. 5.6 at 1e-4).
         step_size: γ (thesis: 0.1).
         reduction: of the energy over an image's entries.
-        batch_norm: statistics the decoder's batch normalisation uses inside the energy: `"running"` ones, or those of the
+        batch_norm: statistics that batch normalisation uses inside the energy: the `"running"` ones, or those of the
             `"batch"`, which mixes samples (then choose a criterion with `scope="batch"`). Neither updates them.
         weight_scale: None: the energy's network is the decoder itself. A number: a separate network of its structure,
             with PyTorch's initial weights times that (thesis: 1e-3).
@@ -81,7 +81,7 @@ class Inversion(nn.Module):
         return found if self.detach_x0 else found + (x0 - x0.detach())
 
     def source(self, decoder: Decoder, image: Tensor) -> tuple[Tensor, list[Layer]]:
-        """What the energy is given beside x. Weights lead with a dimension of 1: only the image holds one entry a sample."""
+        """What the energy is given beside x; weights lead with a dimension of 1: they hold no entry a sample."""
         network = decoder if self.separate is None else self.separate
         return image, [tuple(t[None] for t in layer) for layer in network.layers(self.batch_norm)]
 

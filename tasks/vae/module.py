@@ -12,14 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import fpi
 from tasks.engine import console
 from tasks.engine.batches import mix_seed
 from tasks.vae.data import as_bytes, as_float
 from tasks.vae.distances import Distance, build
 from tasks.vae.inversion import Inversion
-from tasks.vae.networks import VAE
+from tasks.vae.networks import VAE, decode
 from tasks.vae.pictures import write_pictures
 
+# 30 evaluations, as many as the thesis allows the layer
+INVERSE = fpi.LBFGS(max_iter=30, on_failure="ignore", compact=False)
 LATENTS = 6308  # mixed into the seed of the latents that are generated from
 
 
@@ -30,10 +33,10 @@ class ImageGeneration(L.LightningModule):
     deviation is the encoder's throughout ("shared").
 
     Logged per epoch: train/{loss,mse,kl}; test/mse, the reconstruction error of held-out images by the row's own
-    encoding, and test/mse_encoder by the encoder's mean; with an inversion solver/{forward,backward}_{iterations,
-    residual,converged} and test/{steps,change,distance}: iterations, ‖Δ‖² of the last (eq. 5.6) and ‖x̂ − x0‖. From the
-    second half on, test/<name> for every Fréchet distance that can be had (`tasks.vae.features`), its lowest value so far
-    test/<name>_best and its floor test/<name>_floor.
+    encoding, test/mse_encoder by the encoder's mean, and in the last epoch test/mse_inverse by `fpi.invert`; with an
+    inversion solver/{forward,backward}_{iterations,residual,converged} and test/{steps,change,distance}: iterations,
+    ‖Δ‖² of the last (eq. 5.6) and ‖x̂ − x0‖. From the second half on, test/<name> for every Fréchet distance that can be
+    had (`tasks.vae.features`), its lowest value so far test/<name>_best and its floor test/<name>_floor.
 
     Args:
         network: the VAE.
@@ -158,9 +161,12 @@ class ImageGeneration(L.LightningModule):
         x0, _ = self.network.encoder(images)
         with torch.no_grad():
             mean = self.mean(images, x0, self.second_half)
-            for name, latent in (("mse", mean), ("mse_encoder", x0)):
-                error = (self.network.decoder(latent) - images).square().mean((1, 2, 3))
-                self.log(f"test/{name}", error.mean(), batch_size=len(batch))
+            encodings = {"mse": mean, "mse_encoder": x0}
+            if self.current_epoch + 1 == self.trainer.max_epochs:
+                encodings["mse_inverse"] = fpi.invert(self.network.decoder, images, x0, solver=INVERSE)
+            for name, latent in encodings.items():
+                error = (self.network.decoder(latent) - images).square().mean()
+                self.log(f"test/{name}", error, batch_size=len(batch))
         if self.inversion is not None and self.second_half and self.inversion.info is not None:
             info = self.inversion.info
             for name, value in (
@@ -198,8 +204,6 @@ class ImageGeneration(L.LightningModule):
 
     def decode(self, z: Tensor) -> Tensor:
         """Images on [−1, 1] of latents, with the statistics chosen for generating; running statistics stay."""
-        from tasks.vae.networks import decode
-
         if self.generate_batch_norm == "batch":
             return decode(z, self.network.decoder.layers("batch"))
         images: Tensor = self.network.decoder.eval()(z)

@@ -6,6 +6,7 @@ Images are float32 of shape (batch, 3, size, size) on [−1, 1], latents z of sh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -72,13 +73,15 @@ class Decoder(nn.Module):
         """
         found: list[Layer] = [(self.input.weight, self.input.bias)]
         for block in self.blocks:
-            convolution, norm = block[0], block[1]  # type: ignore[index]
+            convolution, norm = cast(nn.ConvTranspose2d, block[0]), cast(nn.BatchNorm2d, block[1])  # type: ignore[index]
+            assert convolution.bias is not None and norm.running_mean is not None and norm.running_var is not None
             if batch_norm == "batch":
                 found.append((convolution.weight, convolution.bias, norm.weight, norm.bias))
                 continue
             scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
             shift = norm.bias + (convolution.bias - norm.running_mean) * scale
             found.append((convolution.weight * scale[:, None, None], shift))
+        assert self.output.bias is not None
         return [*found, (self.output.weight, self.output.bias)]
 
 
@@ -91,7 +94,7 @@ def decode(z: Tensor, layers: Sequence[Layer]) -> Tensor:
     for weight, bias, *norm in blocks:
         hidden = F.conv_transpose2d(hidden, weight, bias, stride=2, padding=1, output_padding=1)
         if norm:
-            hidden = F.batch_norm(hidden, None, None, *norm, training=True)
+            hidden = F.batch_norm(hidden, None, None, norm[0], norm[1], training=True)
         hidden = F.leaky_relu(hidden)
     return torch.tanh(F.conv2d(hidden, last_weight, last_bias, padding=1))
 
