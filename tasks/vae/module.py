@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -187,9 +188,10 @@ class ImageGeneration(L.LightningModule):
             self.log(f"test/{distance.name}_floor", distance.floor)
 
     def latents(self, count: int) -> Tensor:
-        """The first so many latents that images are generated from."""
-        generator = torch.Generator().manual_seed(self.seed_of_latents)
-        return torch.randn(count, self.network.latent, generator=generator).to(self.device)
+        """The first so many latents that images are generated from: the same on every machine."""
+        generator = np.random.Generator(np.random.PCG64(self.seed_of_latents))
+        drawn = generator.standard_normal((count, self.network.latent), dtype=np.float32)
+        return torch.from_numpy(drawn).to(self.device)
 
     @torch.no_grad()
     def generated(self) -> Iterator[Tensor]:
