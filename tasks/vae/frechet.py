@@ -21,6 +21,7 @@ class Moments:
         self.count = 0
         self._mean: Tensor | None = None
         self._scatter: Tensor | None = None  # Σ (x − μ)(x − μ)ᵀ
+        self._root: Tensor | None = None
 
     def update(self, features: Tensor) -> None:
         """Add a batch of shape (n, dimensions). Raises ValueError for features that are not finite."""
@@ -28,6 +29,7 @@ class Moments:
             raise ValueError(
                 "features of the Fréchet distance are not finite: the images they come from are not, either"
             )
+        self._root = None
         features = features.double()
         n = len(features)
         if n == 0:
@@ -57,11 +59,19 @@ class Moments:
             raise ValueError(f"{self.count} samples: a Fréchet distance needs at least 2 on either side")
         return self._scatter / (self.count - 1)
 
+    @property
+    def root(self) -> Tensor:
+        """The covariance's symmetric root, kept until the next update."""
+        if self._root is None:
+            values, vectors = torch.linalg.eigh(self.covariance)
+            self._root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+        return self._root
+
 
 def frechet_distance(a: Moments, b: Moments) -> float:
-    """d² of two sets; real and at least 0 for any number of samples from 2 on.
+    """d² of two sets; real and at least 0 for any number of samples from 2 on. `b` keeps its part of the work.
 
-    tr (Σ₁ Σ₂)^½ is the sum of the roots of the eigenvalues of the symmetric Σ₁^½ Σ₂ Σ₁^½, so that no root of a
+    tr (Σ₁ Σ₂)^½ is the sum of the roots of the eigenvalues of the symmetric Σ₂^½ Σ₁ Σ₂^½, so that no root of a
     negative number (an imaginary part) appears where the covariances are singular.
 
     Raises:
@@ -70,9 +80,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     first, second = a.covariance, b.covariance
     if first.shape != second.shape:
         raise ValueError(f"features of {len(first)} and {len(second)} dimensions cannot be compared")
-    values, vectors = torch.linalg.eigh(first)
-    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
-    product = root @ second @ root
+    product = b.root @ first @ b.root
     cross = torch.linalg.eigvalsh((product + product.T) / 2).clamp_min(0).sqrt().sum()
     apart = (a.mean - b.mean).square().sum()
     return max(0.0, float(apart + first.trace() + second.trace() - 2 * cross))
