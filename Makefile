@@ -57,6 +57,7 @@ reproduce-classification: ## Reproduce Fixed Point Networks on MNIST (paper's ta
 reproduce-classification-svhn: ## Reproduce Fixed Point Networks on SVHN (tables 1 and 2, figure 7)
 reproduce-classification-cifar10: ## Reproduce Fixed Point Networks on CIFAR-10 (tables 1 and 2, figure 5)
 reproduce-restoration: ## Reproduce image restoration by PODM, table 1, figures 2 and 3 of its poster
+reproduce-vae: ## Reproduce image generation with a VAE, figures 6.8-6.15
 reproduce-%: setup
 	$(RUN) scripts/reproduce.py $* $(if $(PROFILE),profile=$(PROFILE)) $(ARGS)
 
@@ -66,6 +67,7 @@ data-podm-denoisers: ## Download the PODM authors' 25 trained denoisers into dat
 data-levin: ## Download the blur kernels of Levin et al. 2009 into data/ (32 kB, checksum verified)
 data-flyingchairs: ## Download FlyingChairs, the paper's images of denoising and optical flow, into data/ (31 GB)
 data-flow-chairs: ## Download nine pairs of FlyingChairs into data/, to evaluate optical flow on (25 MB)
+data-inception: ## Download the network that the FID is measured with into data/ (96 MB, checksum verified)
 data-shapes: setup ## Write 100 flying shapes into data/flow/FlyingShapes (280 MB; ARGS='--pairs 22872 --to DIR')
 	$(RUN) scripts/flow_shapes.py $(ARGS)
 data-mnist: ## Download MNIST into data/ (12 MB, checksums verified)

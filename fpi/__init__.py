@@ -8,6 +8,7 @@ from fpi.adjoints import Adjoint, BackwardFPI, Dense, JacobianFree, Neumann, Nor
 from fpi.criteria import Absolute, Criterion, Relative
 from fpi.fixed_point import fixed_point
 from fpi.info import ConvergenceWarning, FixedPointError, SolveInfo
+from fpi.invert import invert
 from fpi.layers import FPI_GD, FPI_NN, FPILayer
 from fpi.onednn import linear
 from fpi.partial import inner, partial
@@ -43,5 +44,6 @@ __all__ = [
     "fixed_point",
     "inner",
     "linear",
+    "invert",
     "partial",
 ]
