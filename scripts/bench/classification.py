@@ -11,6 +11,7 @@ the library's; and the bytes alive with 200 against 4 iterations.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -43,26 +44,35 @@ def make(name: str, adjoint: fpi.Adjoint) -> Classifier:
 
 
 def epoch_rows(name: str, repeats: int) -> list[Row]:
-    """Seconds of an epoch, each scheme in turn; each trains its own network on the same batches."""
+    """Seconds of an epoch: each scheme trains its own network on the same batches, every batch by each in turn.
+
+    Of each batch the least time over the epochs counts, so that what else the machine does weighs little.
+    """
     data = DigitsData(SHAPES[name], BATCH)
     data.setup()
     batches = list(data.train_dataloader())
-
-    def epoch(network: Classifier) -> Callable[[], None]:
-        optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
-
-        def train() -> None:
-            for images, labels in batches:
-                optimizer.zero_grad()
-                squared_error(network(images), labels).backward()
-                optimizer.step()
-
-        return train
-
-    values = interleaved({key: epoch(make(name, adjoint)) for key, adjoint in ADJOINTS.items()}, repeats)
+    steps = {key: training_step(make(name, adjoint)) for key, adjoint in ADJOINTS.items()}
+    best = [dict.fromkeys(steps, float("inf")) for _ in batches]
+    for epoch in range(repeats + 1):
+        for least, batch in zip(best, batches, strict=True):
+            found = interleaved({key: partial(step, *batch) for key, step in steps.items()}, 1, warm=False)
+            if epoch:
+                least.update({key: min(least[key], found[key]) for key in steps})
+    values = {key: sum(least[key] for least in best) for key in steps}
     title = f"{name}: an epoch of {len(batches)} batches of {BATCH}"
     pairs = [("CG", "JFB"), ("BackwardFPI", "JFB"), ("JFB", "explicit")]
     return [Row(title, values, slow, fast) for slow, fast in pairs]
+
+
+def training_step(network: Classifier) -> Callable[[Tensor, Tensor], None]:
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
+
+    def step(images: Tensor, labels: Tensor) -> None:
+        optimizer.zero_grad()
+        squared_error(network(images), labels).backward()
+        optimizer.step()
+
+    return step
 
 
 def step_rows(name: str, repeats: int) -> list[Row]:
