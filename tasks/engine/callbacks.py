@@ -22,7 +22,9 @@ from torch import Tensor
 
 from tasks.engine.batches import mix_seed
 from tasks.engine.errors import CheckpointError
-from tasks.engine.store import atomic_write, write_csv
+from tasks.engine.store import atomic_write, keep_copy, write_csv
+
+LAST, BEFORE = "last.ckpt", "before-last.ckpt"
 
 
 class EpochSeed(Callback):
@@ -74,7 +76,7 @@ class History(Checkpoint):
 
 
 class Checkpoints(Checkpoint):
-    """last.ckpt between epochs and best.ckpt by a monitored metric; resumes from last.ckpt.
+    """last.ckpt between epochs (and before-last.ckpt, the one before it) and best.ckpt by a monitored metric.
 
     Args:
         directory: of the job.
@@ -82,7 +84,7 @@ class Checkpoints(Checkpoint):
         monitor: metric of best.ckpt; None: no best.ckpt.
         mode: "max" | "min": which value of `monitor` is better. The first of equals is kept.
         every_seconds: shortest time between two writes of last.ckpt.
-        state: content of last.ckpt to go on from (`read_checkpoint`).
+        state: content of the checkpoint to go on from (`resume_from`).
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class Checkpoints(Checkpoint):
         every_seconds: float = 10.0,
         state: dict[str, Any] | None = None,
     ) -> None:
-        self.last, self.best = directory / "last.ckpt", directory / "best.ckpt"
+        self.last, self.before, self.best = (directory / name for name in (LAST, BEFORE, "best.ckpt"))
         self.history, self.monitor, self.mode = history, monitor, mode
         self.every_seconds = every_seconds
         self.state = state
@@ -128,8 +130,12 @@ class Checkpoints(Checkpoint):
         self._save_last(trainer, module)
 
     def load_best(self, module: pl.LightningModule) -> None:
-        """Put the best epoch's weights into the module."""
-        _load_module(module, torch.load(self.best, map_location=module.device, weights_only=True))
+        """Put the best epoch's weights into the module. Raises CheckpointError if best.ckpt cannot be read."""
+        try:
+            state = torch.load(self.best, map_location=module.device, weights_only=True)
+        except Exception as error:  # whatever damaged bytes make the reader raise
+            raise CheckpointError(f"{self.best} cannot be read: {_first_line(error)}") from error
+        _load_module(module, state)
 
     def _save_last(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.history.write()
@@ -145,6 +151,7 @@ class Checkpoints(Checkpoint):
             "seconds": self.history.seconds,
             "best": [self.best_score, self.best_epoch],
         }
+        keep_copy(self.last, self.before)
         atomic_write(self.last, _bytes(state))
         self.saved_at = time.monotonic()
 
@@ -171,6 +178,18 @@ class Checkpoints(Checkpoint):
         self.best_score, self.best_epoch = state["best"]
 
 
+def resume_from(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
+    """(the newest checkpoint that can be read or None, what is wrong with those that cannot)."""
+    problems = []
+    for name in (LAST, BEFORE):
+        try:
+            if (state := read_checkpoint(directory / name)) is not None:
+                return state, problems
+        except CheckpointError as error:
+            problems.append(str(error))
+    return None, problems
+
+
 def read_checkpoint(path: Path) -> dict[str, Any] | None:
     """The content of last.ckpt, on the CPU; None if there is none. Raises CheckpointError if it cannot be read."""
     if not path.exists():
@@ -179,10 +198,14 @@ def read_checkpoint(path: Path) -> dict[str, Any] | None:
         state = torch.load(path, map_location="cpu", weights_only=True)
         missing = {"epoch", "state_dict", "optimizers", "history"} - state.keys()
     except Exception as error:  # whatever damaged bytes make the reader raise
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
+        raise CheckpointError(f"{path} cannot be read: {_first_line(error)}") from error
     if missing:
         raise CheckpointError(f"{path} is not a checkpoint of a job: it lacks {', '.join(sorted(missing))}")
     return dict(state)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _module_state(module: pl.LightningModule) -> dict[str, Any]:

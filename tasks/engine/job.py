@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import shutil
 import sys
@@ -21,10 +22,10 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from omegaconf import DictConfig, OmegaConf
 
 from tasks.engine import console, errors, paper, store, tracking
-from tasks.engine.callbacks import Checkpoints, EpochSeed, History, read_checkpoint
+from tasks.engine.callbacks import Checkpoints, EpochSeed, History, resume_from
 from tasks.engine.config import resolve
 from tasks.engine.environment import environment
-from tasks.engine.errors import CheckpointError, ConfigError
+from tasks.engine.errors import ConfigError
 from tasks.engine.memory import keep_freed_memory
 
 NOISE = (  # Lightning's hints that do not apply to data held in memory, one job a core
@@ -53,6 +54,7 @@ def run_job(cfg: DictConfig) -> dict[str, Any]:
         with store.exclusive(directory) as free:
             if not free:
                 raise ConfigError(f"{directory} is being written by another process: wait for it or stop it.")
+            store.remove_temporaries(directory)
             done = _claim_directory(directory, config)
             if done is not None:
                 console.say(f"skip  {_title(config)}: done before, {_key_metric(config, done['metrics'])}", style="dim")
@@ -77,8 +79,7 @@ def _claim_directory(directory: Path, config: dict[str, Any]) -> dict[str, Any] 
                 + "\nFix: choose another results_dir=, or force=true to move the old directory aside."
             )
         if config["force"]:
-            aside = directory.with_name(f"{directory.name}.old-{time.strftime('%Y%m%d-%H%M%S')}")
-            aside.mkdir()
+            aside = _new_directory(directory.with_name(f"{directory.name}.old-{time.strftime('%Y%m%d-%H%M%S')}"))
             for entry in [entry for entry in directory.iterdir() if entry.name != ".lock"]:
                 shutil.move(entry, aside)
             console.say(f"moved the old content of {directory} to {aside.name}")
@@ -87,6 +88,16 @@ def _claim_directory(directory: Path, config: dict[str, Any]) -> dict[str, Any] 
     store.atomic_write(path, OmegaConf.to_yaml(OmegaConf.create(config)))
     (directory / "failed.json").unlink(missing_ok=True)
     return None
+
+
+def _new_directory(wish: Path) -> Path:
+    """A directory of this name, or with a number after it: clocks stand still and jump back."""
+    for number in itertools.count(1):
+        path = wish if number == 1 else wish.with_name(f"{wish.name}-{number}")
+        with suppress(FileExistsError):
+            path.mkdir()
+            return path
+    raise AssertionError("unreachable")
 
 
 def _train_or_record_failure(directory: Path, config: dict[str, Any], tracking_mode: str) -> dict[str, Any]:
@@ -119,11 +130,10 @@ def _train(directory: Path, config: dict[str, Any], tracking_mode: str) -> dict[
     if settings["threads"]:
         torch.set_num_threads(settings["threads"])
     keep_freed_memory()
-    try:
-        state = read_checkpoint(directory / "last.ckpt")
-    except CheckpointError as error:
-        console.warn(f"{error}; starting {_title(config)} from the beginning")
-        state = None
+    state, problems = resume_from(directory)
+    for problem in problems:
+        start = "from the beginning" if state is None else f"from the checkpoint before it, epoch {state['epoch']}"
+        console.warn(f"{problem}; starting {_title(config)} {start}")
     pl.seed_everything(config["seed"], verbose=False)
     data = instantiate(config["data"], _convert_="all")
     module = instantiate(config["method"], _convert_="all")
@@ -165,6 +175,7 @@ def _train(directory: Path, config: dict[str, Any], tracking_mode: str) -> dict[
             checkpoints.load_best(module)
             trainer.test(module, datamodule=data, verbose=False)
             metrics |= {name: value.item() for name, value in trainer.callback_metrics.items() if "test" in name}
+        tracker.table("results", ["metric", "ours", "paper"], _beside_the_paper(metrics, published))
         if hasattr(module, "artifacts"):
             tracker.images(module.artifacts(directory) or {})
         run = {
@@ -187,6 +198,10 @@ def _train(directory: Path, config: dict[str, Any], tracking_mode: str) -> dict[
     numbers = _key_metric(config, metrics)
     console.say(f"done  {_title(config)}: {numbers} in {run['seconds']:.1f} s")
     return store.finite(run)
+
+
+def _beside_the_paper(metrics: dict[str, Any], published: dict[str, float]) -> list[list[Any]]:
+    return [[name, value, published.get(f"paper/{name}")] for name, value in sorted(metrics.items())]
 
 
 def _progress_bar(wish: bool | str) -> list[Callback]:

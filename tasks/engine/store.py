@@ -86,6 +86,24 @@ def atomic_write(path: Path, content: str | bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def keep_copy(path: Path, copy: Path) -> None:
+    """Keep what `path` holds now under the name `copy`, replacing what is there; `path` stays. Nothing without `path`.
+
+    A hard link, which takes neither time nor room until `path` is replaced; a file system without them keeps no copy.
+    """
+    temporary = copy.with_name(f".{copy.name}.{os.getpid()}.tmp")
+    with contextlib.suppress(OSError):
+        temporary.unlink(missing_ok=True)
+        os.link(path, temporary)
+        os.replace(temporary, copy)
+
+
+def remove_temporaries(directory: Path) -> None:
+    """Remove what killed processes were writing there. Only for who holds the directory's lock."""
+    for path in directory.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def write_json(path: Path, content: Any) -> None:
     """`content` as indented, strictly valid JSON (values that are not finite become null), atomically."""
     atomic_write(path, json.dumps(finite(content), indent=2, allow_nan=False) + "\n")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import netrc
 import os
+import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from tasks.engine import console
@@ -14,14 +16,23 @@ from tasks.engine.errors import ConfigError
 
 MODES = ("auto", "online", "offline", "off")
 ANNOUNCED = "FPI_TRACKING_ANNOUNCED"  # set for child processes, so that the mode is said once
-_failed = False  # an init of this process failed: do not let every further job wait for another
+REACH_SECONDS = 2.0  # to wait for a first answer of the server, once a process
+INIT_SECONDS = 20.0  # to wait for the server to take a run
+FINISH_SECONDS = 10.0  # to wait for the last uploads of a run; what is left stays on disk
+UNFINISHED = "unfinished-upload"  # in a job's wandb/: its online runs are not complete on the server
+_failed = False  # W&B itself failed in this process: do not let every further job wait for another failure
+_unreachable = False  # the server did: this process goes on offline
+
+
+def server() -> str:
+    return os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
 
 
 def logged_in() -> bool:
     """Whether W&B has credentials here: WANDB_API_KEY or an entry for its host in the netrc file."""
     if os.environ.get("WANDB_API_KEY"):
         return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname or ""
+    host = urlsplit(server()).hostname or ""
     path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
     try:
         return netrc.netrc(path).authenticators(host) is not None
@@ -50,12 +61,26 @@ def announce(mode: str, reason: str) -> None:
     """Say once, for this process and its children, where metrics go."""
     if mode != "off" and not os.environ.get(ANNOUNCED):
         os.environ[ANNOUNCED] = mode
-        sync = "; upload later with `wandb sync <job>/wandb/offline-run-*`, or `wandb login` first"
+        sync = "; upload later with `python scripts/sync.py`, or `wandb login` first"
         console.say(f"W&B: {mode} ({reason}{sync if mode == 'offline' else ''})", style="dim")
+
+
+def reachable() -> bool:
+    """Whether the server answers without an error of its own within REACH_SECONDS."""
+    import requests
+
+    try:
+        asked = requests.post(f"{server()}/graphql", json={"query": "{ __typename }"}, timeout=REACH_SECONDS)
+        return asked.status_code < 500
+    except requests.RequestException:
+        return False
 
 
 class Tracker:
     """One W&B run a job. Every method may be called whatever happened before; errors become one warning.
+
+    A server that does not answer costs a process REACH_SECONDS, one that stops answering INIT_SECONDS or
+    FINISH_SECONDS: from then on its runs are kept offline.
 
     Args:
         config: the job's resolved config.
@@ -65,31 +90,21 @@ class Tracker:
 
     def __init__(self, config: dict[str, Any], directory: Path, mode: str) -> None:
         self.run: Any = None
+        self.directory, self.online = directory, False
         if mode == "off" or _failed:
             return
-        task = config["task"]
+        if mode == "online" and not _unreachable and not reachable():
+            _go_offline("does not answer")
+        if mode == "online" and not _unreachable:
+            try:
+                self.run = _start(config, directory, "online")
+                self.online = True
+                return
+            except Exception as error:
+                _go_offline(f"refused the run ({_brief(error)})")
+                (directory / "wandb_id").unlink(missing_ok=True)  # W&B's service holds on to this one
         try:
-            import wandb
-
-            self.run = wandb.init(
-                project=config["logger"]["project"],
-                entity=config["logger"]["entity"],
-                group=task["name"],
-                job_type=config["row"],
-                name=f"{directory.parent.name}/{directory.name}",
-                tags=[*task.get("items", []), config["profile"], config["protocol"]],
-                config=config,
-                dir=str(directory),
-                mode="online" if mode == "online" else "offline",
-                id=_run_id(directory),
-                resume="allow" if mode == "online" else None,
-                reinit="finish_previous",
-                settings=wandb.Settings(
-                    silent=True, console="off", init_timeout=30, x_disable_stats=True, disable_git=True
-                ),
-            )
-            self.run.define_metric("epoch")
-            self.run.define_metric("*", step_metric="epoch")
+            self.run = _start(config, directory, "offline")
         except Exception as error:
             self._give_up("start", error)
 
@@ -111,6 +126,16 @@ class Tracker:
             except Exception as error:
                 self._give_up("log images", error)
 
+    def table(self, title: str, columns: list[str], rows: list[list[Any]]) -> None:
+        """A table of the finished job."""
+        if self.run is not None:
+            try:
+                import wandb
+
+                self.run.log({title: wandb.Table(columns=columns, data=rows)})
+            except Exception as error:
+                self._give_up("log a table", error)
+
     def finish(self, summary: dict[str, Any], failed: bool = False) -> None:
         """Write the summary and end the run; `failed` marks it as such."""
         if self.run is not None:
@@ -122,10 +147,59 @@ class Tracker:
             self.run = None
 
     def _give_up(self, what: str, error: Exception) -> None:
+        """Leave this run as it is on disk. A failure of an online run is the server's: the next runs are offline."""
         global _failed
-        _failed = True
-        self.run = None
-        console.warn(f"W&B could not {what} ({error}); going on with metrics.csv only")
+        run, self.run = self.run, None
+        if not self.online:
+            _failed = True
+            console.warn(f"W&B could not {what} ({_brief(error)}); going on with metrics.csv only")
+            return
+        with suppress(OSError):
+            (self.directory / "wandb" / UNFINISHED).touch()
+        _go_offline(f"failed: W&B could not {what} ({_brief(error)})")
+        with suppress(Exception):  # else the next run would wait for this one
+            run.finish(exit_code=1)
+
+
+def _start(config: dict[str, Any], directory: Path, mode: Literal["online", "offline"]) -> Any:
+    """A new W&B run of the job, or the one it began before."""
+    import wandb
+
+    task = config["task"]
+    run = wandb.init(
+        project=config["logger"]["project"],
+        entity=config["logger"]["entity"],
+        group=task["name"],
+        job_type=config["row"],
+        name=f"{directory.parent.name}/{directory.name}",
+        tags=[*task.get("items", []), config["profile"], config["protocol"]],
+        config=config,
+        dir=str(directory),
+        mode=mode,
+        id=_run_id(directory),
+        resume="allow" if mode == "online" else None,
+        reinit="finish_previous",
+        settings=wandb.Settings(
+            **{"silent": True, "console": "off", "x_disable_stats": True, "disable_git": True},
+            **{"init_timeout": INIT_SECONDS, "finish_timeout": FINISH_SECONDS, "finish_timeout_raises": True},
+            **({"base_url": os.environ["WANDB_BASE_URL"]} if os.environ.get("WANDB_BASE_URL") else {}),
+        ),
+    )
+    run.define_metric("epoch")
+    run.define_metric("*", step_metric="epoch")
+    return run
+
+
+def _go_offline(what: str) -> None:
+    global _unreachable
+    _unreachable = True
+    console.warn(f"W&B: {server()} {what}; runs are kept offline, `python scripts/sync.py` uploads them later")
+
+
+def _brief(error: Exception) -> str:
+    """The first line of an error, without what looks like a key."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return re.sub(r"\b[0-9a-zA-Z_-]{40,}\b", "***", text)
 
 
 def _run_id(directory: Path) -> str:

@@ -82,7 +82,8 @@ def test_a_job_is_one_run_with_its_group_tags_config_and_summary(
     assert arguments["tags"] == ["table0", "sample", "paper"] and arguments["reinit"] == "finish_previous"
     assert arguments["config"]["data"]["seed"] == 0 and arguments["mode"] == "offline"
     assert fake.defined == [("epoch", None), ("*", "epoch")]
-    assert [row["epoch"] for row in fake.rows] == [1, 2] and "val/loss" in fake.rows[0]
+    *epochs, table = fake.rows
+    assert [row["epoch"] for row in epochs] == [1, 2] and "val/loss" in epochs[0] and list(table) == ["results"]
     assert fake.summary == result["metrics"] and fake.exit_code == 0
 
 
