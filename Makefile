@@ -47,8 +47,9 @@ format: setup ## Apply the code style
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-docs: setup ## Build the API reference of fpi from its docstrings: build/docs/fpi.html
-	$(RUN) -m pdoc fpi --docformat google --output-directory build/docs
+docs: setup ## Build the documentation and check its links: build/docs/index.html
+	$(RUN) -m sphinx --fail-on-warning --keep-going --fresh-env --quiet -c scripts/docs -d build/doctrees . build/docs
+	$(RUN) scripts/docs/links.py build/docs
 
 reproduce-toy: ## Reproduce the toy problems, figures 5.1-5.5
 reproduce-bibtex: ## Reproduce the multi-label classification of Bibtex, table 5.1
