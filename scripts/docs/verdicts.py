@@ -23,11 +23,15 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def fill(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Replace the marker in a page by the verdicts of the published record."""
+    """Replace the marker in a page by the verdicts of the published record; name the task in a record's heading."""
+    root = Path(app.srcdir)
+    tasks = task_configs(root)
     if MARKER in source[0]:
-        root = Path(app.srcdir)
-        depth = "../" * docname.count("/")
-        source[0] = source[0].replace(MARKER, verdicts(root / "results" / "published", task_configs(root), depth))
+        base = "../" * docname.count("/")
+        source[0] = source[0].replace(MARKER, verdicts(root / "results" / "published", tasks, base))
+    task = Path(docname).parent.name
+    if docname == f"results/published/{task}/README" and task in tasks:
+        source[0] = source[0].replace("# Published results\n", f"# {tasks[task]['title']}: published results\n", 1)
 
 
 def task_configs(root: Path) -> dict[str, dict[str, Any]]:
@@ -81,7 +85,7 @@ def _compared(summary: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _count(entries: list[dict[str, Any]], order: tuple[str, ...]) -> str:
     counts = Counter(entry["verdict"] for entry in entries)
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in order if counts[verdict]) or "none"
+    return ", ".join(f"{verdict}: {counts[verdict]}" for verdict in order if counts[verdict]) or "none"
 
 
 def _number(value: float | None) -> str:
