@@ -1,7 +1,7 @@
 """Links from pages to the rest of the repository: a source file becomes a page of its own, its lines become anchors.
 
 `[solvers/base.py:71](solvers/base.py#L71)` works in a repository viewer and, by this extension, on the built site; a
-link to a folder leads to its README. Links to other pages and to pictures or data are MyST's, which warns of missing ones.
+link to a folder leads to its README. Links to other pages, pictures and data are MyST's, which warns of missing ones.
 """
 
 from __future__ import annotations
