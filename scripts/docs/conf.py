@@ -10,7 +10,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 project = "fpi"
 author = "the authors of fpi"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "repository", "verdicts"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "deviations", "repository", "verdicts"]
 root_doc = "scripts/docs/index"
 include_patterns = [
     "README.md",

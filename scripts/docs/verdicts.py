@@ -45,7 +45,9 @@ def verdicts(published: Path, tasks: dict[str, dict[str, Any]], base: str) -> st
     summaries = {task: store.read_json(published / task / "summary.json") for task in tasks}
     lines = ["| task | data | numbers of the paper | claims of the paper |", "|---|---|---|---|"]
     for task, content in tasks.items():
-        name = f"[{content['title']}]({base}tasks/{task.partition('-')[0]}/README.md)"
+        readme = f"tasks/{task.partition('-')[0]}/README.md"
+        there = (published.parents[1] / readme).is_file()
+        name = f"[{content['title']}]({base}{readme})" if there else content["title"]
         summary = summaries[task]
         if summary is None:
             lines.append(f"| {name} | – | **nothing published yet** | **nothing published yet** |")

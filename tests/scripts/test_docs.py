@@ -77,7 +77,7 @@ def test_the_verdicts_are_those_of_the_record() -> None:
     page = verdicts(published, tasks, "")
     for task in tasks:
         summary = store.read_json(published / task / "summary.json")
-        line = next(line for line in page.splitlines() if line.startswith(f"| [{tasks[task]['title']}]"))
+        line = next(line for line in page.splitlines() if line.startswith(f"| [{tasks[task]['title']}]("))
         if summary is None:
             assert "nothing published yet" in line
             continue
