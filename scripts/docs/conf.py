@@ -9,7 +9,6 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 project = "fpi"
-author = "the authors of fpi"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "deviations", "repository", "verdicts"]
 root_doc = "scripts/docs/index"
 include_patterns = [
@@ -43,3 +42,4 @@ html_theme = "furo"
 html_title = "fpi"
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False

@@ -35,7 +35,7 @@ def deviations(tasks: Path, base: str) -> str:
         if heading := HEADING.search(text):
             section = text[heading.end() :].partition("\n## ")[0]
             anchor = heading[1].strip().lower().replace(" ", "-")
-            link = f"[{heading[1]}]({base}tasks/{path.parent.name}/README.md#{anchor})"
+            link = f"In full: [{heading[1].lower()}]({base}tasks/{path.parent.name}/README.md#{anchor})"
             lines = [f"- **{m['name'] or 'D' + m['number']}** {_first(m['text'])}" for m in ITEM.finditer(section)]
             parts += [f"## {text.partition(chr(10))[0].removeprefix('# ')}", link, "\n".join(lines)]
     return "\n\n".join(parts)
