@@ -47,12 +47,15 @@ format: setup ## Apply the code style
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-docs: setup ## Build the API reference of fpi from its docstrings: build/docs/fpi.html
-	$(RUN) -m pdoc fpi --docformat google --output-directory build/docs
+docs: setup ## Build the documentation and check its links: build/docs/index.html
+	$(RUN) -m sphinx --fail-on-warning --keep-going --fresh-env --quiet -c scripts/docs -d build/doctrees . build/docs
+	$(RUN) scripts/docs/links.py build/docs
 
 reproduce-toy: ## Reproduce the toy problems, figures 5.1-5.5
 reproduce-bibtex: ## Reproduce the multi-label classification of Bibtex, table 5.1
 reproduce-denoising: ## Reproduce image denoising, tables 6.1 and 6.2, figures 6.1 and 6.2
+reproduce-flow-chairs: ## Reproduce optical flow by a network, figures 6.3 and 6.4
+reproduce-flow-sintel: ## Reproduce optical flow by a learned energy, figures 6.6 and 6.7
 reproduce-classification: ## Reproduce Fixed Point Networks on MNIST (paper's tables 1 and 2, figure 6)
 reproduce-classification-svhn: ## Reproduce Fixed Point Networks on SVHN (tables 1 and 2, figure 7)
 reproduce-classification-cifar10: ## Reproduce Fixed Point Networks on CIFAR-10 (tables 1 and 2, figure 5)

@@ -5,12 +5,12 @@ Given ∇L at x̂, an adjoint chooses the cotangent c with which (4.13) is evalu
 =================  ==========================================  ==================  =======================
 adjoint            c                                           cost                exact
 =================  ==========================================  ==================  =======================
-`BackwardFPI`    fixed point of c = (∂g/∂x)ᵀ c + ∇L (4.10)   one product/iter    yes, to any order
-`NormalCG`       the same by CG on the normal equations      2 products/iter     yes, to any order
-`Dense`          (I − ∂g/∂x)⁻ᵀ ∇L by linear algebra          d products          yes, to any order
-`Neumann(k)`     Σ_{j<k} ((∂g/∂x)ᵀ)ʲ ∇L                      k − 1 products      as k grows
-`JacobianFree`   ∇L  (Fung et al. 2021, eq. 12)              none                no; a descent direction
-`Unrolled`       no node: ordinary backpropagation           memory per iter     of the iterations run
+`BackwardFPI`      fixed point of c = (∂g/∂x)ᵀ c + ∇L (4.10)   one product/iter    yes, to any order
+`NormalCG`         the same by CG on the normal equations      2 products/iter     yes, to any order
+`Dense`            (I − ∂g/∂x)⁻ᵀ ∇L by linear algebra          d products          yes, to any order
+`Neumann(k)`       Σ_{j<k} ((∂g/∂x)ᵀ)ʲ ∇L                      k − 1 products      as k grows
+`JacobianFree`     ∇L  (Fung et al. 2021, eq. 12)              none                no; a descent direction
+`Unrolled`         no node: ordinary backpropagation           memory per iter     of the iterations run
 =================  ==========================================  ==================  =======================
 """
 

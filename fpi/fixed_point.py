@@ -62,10 +62,10 @@ def fixed_point(
     per_sample: bool = False,
     return_info: bool = False,
 ) -> Any:
-    """Solve x̂ = g(x̂, *args) (eq. 4.4) and attach x̂ to the graph.
+    """Solve `x̂ = g(x̂, *args)` (eq. 4.4) and attach x̂ to the graph.
 
     Args:
-        g: a function or `nn.Module` (x, *args) → x.  A module's parameters get gradients; every other tensor that
+        g: a function or `nn.Module` `(x, *args) → x`.  A module's parameters get gradients; every other tensor that
             should get one must be among `args`.  Samples must not influence each other through g.
         x0: the initial point, a floating tensor or a pytree of them; the first dimension is the batch.  It gets no
             gradient: a fixed point does not depend on where the iteration started.

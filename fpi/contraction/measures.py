@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def spectral_radius(g: Callable[..., Tensor], x: Tensor, *args: Any, iterations: int = 50) -> Tensor:
-    """An estimate of |λ_max(∂g/∂x)| per sample at the state x, by power iteration on (∂g/∂x)ᵀ.
+    """An estimate of `|λ_max(∂g/∂x)|` per sample at the state x, by power iteration on (∂g/∂x)ᵀ.
 
     Below 1 the iteration converges near x̂, forward and backward; how fast, its logarithm says.
 

@@ -54,12 +54,12 @@ def conv_norm(weight: Tensor, *, stride: Sequence[int] = (), groups: int = 1, sl
     A zero-padded convolution is a compression P C E of the convolution C of infinite images (E embeds, P restricts;
     both have norm 1), so its norm is at most ‖C‖ = sup_ω σ₁(K̂(ω)), K̂(ω) = Σ_j K_j e^(−ijω) the symbol (Sedghi et al.
     2019, who take ω on the image's grid, which is exact for circular padding).  On a grid of N points a dimension the
-    sup is underestimated, boundedly: for unit u, v, |uᴴK̂(ω)v|² is a trigonometric polynomial of degree k−1, and by
+    sup is underestimated, boundedly: for unit u, v, `|uᴴK̂(ω)v|²` is a trigonometric polynomial of degree k−1, and by
     M. Riesz' lemma one of degree n that peaks at M is ≥ M cos(n t) at distance t ≤ π/n from the peak; the grid comes
     within π/N of it, so sup σ₁² ≤ max_grid σ₁² / Π cos(π(k−1)/N) over the dimensions.
 
     Args:
-        weight: (out, in/groups, *kernel), as of `Conv1d`, `Conv2d` or `Conv3d`.  Dilation does not matter: it
+        weight: `(out, in/groups, *kernel)`, as of `Conv1d`, `Conv2d` or `Conv3d`.  Dilation does not matter: it
             only re-indexes ω (with a stride, hand in the kernel with its zeros).
         stride: per dimension; a strided convolution is one of stride 1 on the image's polyphase components.
         groups: blocks of a block-diagonal operator, whose norm is the largest block's.
