@@ -6,18 +6,17 @@ float32 of shape (batch, 1, height, width) on [0, 1], observations are neither c
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import lightning as L
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
 from tasks.engine.batches import mix_seed
 from tasks.engine.data import locate
+from tasks.restoration.batches import FreshProblems, Numbered, fixed_noise
 from tasks.restoration.kernels import bicubic, camera_shake, identity, levin_kernels
 from tasks.restoration.operators import Problem, degrade
 from tasks.restoration.sources import ImageSet, benchmark, embedded, train400
@@ -217,58 +216,6 @@ class Train400Data(RestorationData):
         ]
 
 
-def fixed_noise(name: str, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal noise of a test image: a function of the image's name alone, on every machine."""
-    generator = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
-    return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
-
-
 def _multiple(image: Tensor, factor: int) -> Tensor:
     height, width = image.shape[-2] // factor * factor, image.shape[-1] // factor * factor
     return image[..., :height, :width]
-
-
-class FreshProblems(Dataset[tuple[Problem, Tensor]]):
-    """Training batches, indexed by (epoch, batch number), on which images, kernels, flips and noise depend."""
-
-    def __init__(
-        self, images: Tensor, kernels: list[Tensor], sigma: float, factor: int, batch_size: int, seed: int
-    ) -> None:
-        self.images, self.kernels, self.sigma, self.factor = images, kernels, sigma, factor
-        self.batch_size, self.seed = batch_size, seed
-
-    def __getitem__(self, index: tuple[int, int]) -> tuple[Problem, Tensor]:
-        generator = torch.Generator().manual_seed(mix_seed(self.seed, *index))
-
-        def draw(below: int) -> list[int]:
-            return torch.randint(below, (self.batch_size,), generator=generator).tolist()
-
-        turned = [_turned(self.images[i], turn) for i, turn in zip(draw(len(self.images)), draw(8), strict=True)]
-        truth = torch.stack(turned)
-        kernels = [self.kernels[i] for i in draw(len(self.kernels))]
-        small = truth[..., :: self.factor, :: self.factor].shape
-        noise = self.sigma * torch.randn(small, generator=generator)
-        return degrade(truth, kernels, noise, self.factor), truth
-
-
-def _turned(image: Tensor, turn: int) -> Tensor:
-    """One of the eight flips and quarter turns."""
-    turned = torch.rot90(image, turn % 4, (-2, -1))
-    return turned.flip(-1) if turn >= 4 else turned
-
-
-class Numbered(Sampler[tuple[int, int]]):
-    """(epoch, batch number) for so many batches an epoch."""
-
-    def __init__(self, batches: int) -> None:
-        self.batches, self.epoch = batches, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each training epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.batches
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return ((self.epoch, i) for i in range(self.batches))

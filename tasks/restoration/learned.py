@@ -1,8 +1,8 @@
 """Relaxed PODM and its fixed point: the stage x ↦ 𝒢(ℱ(𝒜(x; θ_A); θ_H)) with everything in it learned end to end.
 
-𝒜 is a network on [x, z], z a first restoration; ℱ is propagation with d = ½‖x − x_A‖²_H, H = |ĥ(ω)|² + μ made of learned
-filters h (θ_H); 𝒢 is a proximal-gradient step on f + λ‖Wx‖₁, p = 1, with λ learned.  ℱ and 𝒢 are nonexpansive, so that
-the stage contracts if 𝒜 does.  The acceptance test of PODM is dropped, as the poster says.
+𝒜 is a network on [x, z], z a first restoration; ℱ is propagation with d = ½‖x − x_A‖²_H, H = |ĥ(ω)|² + μ made of
+learned filters h (θ_H); 𝒢 is a proximal-gradient step on f + λ‖Wx‖₁, p = 1, λ learned.  ℱ and 𝒢 are nonexpansive, so
+that the stage contracts if 𝒜 does.  The acceptance test of PODM is dropped, as the poster says.
 """
 
 from __future__ import annotations

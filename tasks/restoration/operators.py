@@ -93,7 +93,7 @@ def make_problem(y: Tensor, kernels: Tensor | list[Tensor], factor: int = 1) -> 
     """The problem of observations and their kernels (k, k), odd, one an image (`kernels.checked` makes them so).
 
     Raises:
-        ValueError: y is not (batch, 1, h, w), the numbers differ, or a kernel is larger than the image.
+        ValueError: y is not (batch, 1, h, w), the numbers differ, or a kernel is even or larger than the image.
     """
     if y.dim() != 4 or y.shape[1] != 1:
         raise ValueError(
@@ -118,9 +118,11 @@ def transfer(kernel: Tensor, size: tuple[int, int]) -> Tensor:
     """The half spectrum of the circular convolution with a kernel (k, k) centred on its middle.
 
     Raises:
-        ValueError: the kernel is larger than the image.
+        ValueError: the kernel has an even side, and hence no middle, or is larger than the image.
     """
     k, l = kernel.shape
+    if k % 2 == 0 or l % 2 == 0:
+        raise ValueError(f"both sides of a kernel must be odd, so that it has a middle; got {k} x {l} pixels")
     if k > size[0] or l > size[1]:
         raise ValueError(
             f"the kernel has {k} x {l} pixels, the image only {size[0]} x {size[1]}: crop the kernel, or choose larger "

@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tasks.restoration.data import EmbeddedData, Train400Data, fixed_noise
+from tasks.restoration.batches import fixed_noise
+from tasks.restoration.data import EmbeddedData, Train400Data
 from tasks.restoration.sources import read_gray
 
 
@@ -73,7 +74,7 @@ def test_test_images_are_the_same_for_all_seeds_and_have_kernels_of_their_own() 
         ({"holdout": 0.01}, "leaves none"),
         ({"n_train": 0}, "data.n_train"),
         ({"test_crop": 4, "crop": 24}, "larger than data.test_crop"),
-        ({"crop": 400}, "chelsea|coins"),
+        ({"crop": 400}, "astronaut has 256 x 256 pixels when halved: choose data.crop"),
     ],
 )
 def test_what_is_refused(options: dict[str, Any], message: str) -> None:

@@ -67,6 +67,8 @@ def test_what_is_refused() -> None:
     image = torch.rand(1, 1, 8, 8)
     with pytest.raises(ValueError, match="9 x 9 pixels, the image only 8 x 8"):
         make_problem(image, [camera_shake(0, 9)])
+    with pytest.raises(ValueError, match="must be odd.*got 4 x 3"):
+        make_problem(image, [torch.ones(4, 3) / 12])
     with pytest.raises(ValueError, match="must be gray.*one by one"):
         make_problem(torch.rand(1, 3, 8, 8), [camera_shake(0, 3)])
     with pytest.raises(ValueError, match="2 kernels for 1"):
