@@ -142,6 +142,7 @@ def _inversions(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         axes[1].axhline(1e-4, color="0.4", linestyle=":", linewidth=1)
         axes[0].set_ylim(top=min(10, axes[0].get_ylim()[1]))
         axes[0].legend(fontsize=6)
+        axes[2].set_ylim(bottom=1e-4)  # they start at 0
     caption = (
         "Readings of (6.5) on the trained original VAE: held-out images, followed past the threshold (dotted) at which "
         "the solve as printed stops. Geometric mean over the seeds, 95 % interval."
