@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tasks.engine import plots
 from tasks.engine.store import Run
@@ -106,7 +107,7 @@ def _iterates(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
     with np.load(run.directory / "pictures.npz") as arrays:
         images = [*arrays["iterates"], *arrays["iterates_truth"]]
     fig, axes = plt.subplots(1, len(images), figsize=(10, 1.8), layout="constrained")
-    titles = ["x0 (encoder)", *(f"{step} steps" for step in KEPT[1:]), "truth"]
+    titles = ["x0 (encoder)", *(f"{step} step{'s' * (step > 1)}" for step in KEPT[1:]), "truth"]
     for ax, image, title in zip(axes, images, titles, strict=True):
         show(ax, image[None], title)
     caption = (
@@ -179,6 +180,7 @@ def _bands(ax: Axes, runs: Sequence[Run], metric: str, names: list[str]) -> Tabl
     if rows:
         ax.legend(fontsize=7)
         ax.grid(alpha=0.3, linewidth=0.5)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return rows
 
 
