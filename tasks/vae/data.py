@@ -33,7 +33,7 @@ def as_float(images: Tensor) -> Tensor:
 
 def as_bytes(images: Tensor) -> Tensor:
     """Images on [−1, 1] as an 8-bit file keeps them: rounded to 256 levels."""
-    return ((images.clamp(-1, 1) + 1) * 127.5).round().byte()
+    return ((images.float().clamp(-1, 1) + 1) * 127.5).round().byte()  # bfloat16 has no 256 levels
 
 
 class ImageData(L.LightningDataModule):
