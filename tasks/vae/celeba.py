@@ -10,12 +10,14 @@ from functools import partial
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
+from tasks.engine import console
 from tasks.engine.data import DataNotFoundError, search_places
 from tasks.vae.cache import Opener
 
 FOLDER, IMAGES, PARTITION = "celeba", "img_align_celeba", "list_eval_partition.txt"
 COUNT = 202_599  # images of CelebA
 HALF_ZIP, HALF_COUNT = "celeba-half-000001-009000.zip", 9_000
+HALF_KEY = "00140e81b75bf3c9"  # digest of names and CRCs: the images themselves, however they are zipped
 TRAIN, VALIDATION, TEST = 0, 1, 2  # of the partition file
 
 
@@ -83,7 +85,10 @@ def half_scale(n_test: int) -> Source:
         )
     files = [(f"{path.name}:{name}", partial(_member, archive, members[name])) for name in names]
     parts = [TRAIN] * (HALF_COUNT - n_test) + [TEST] * n_test
-    return Source(files, parts, _key(f"{name} {members[name].CRC}" for name in names))
+    key = _key(f"{name} {members[name].CRC}" for name in names)
+    if key != HALF_KEY:
+        console.warn(f"{path} has other images than those of data/manifest.yaml (digest {key}, expected {HALF_KEY})")
+    return Source(files, parts, key)
 
 
 def _member(archive: ZipFile, member: ZipInfo) -> bytes:

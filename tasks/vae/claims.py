@@ -28,11 +28,19 @@ def claims(runs: Sequence[Run]) -> list[Claim]:
         own = [run.metric("test/mse_encoder") - run.metric("test/mse") for run in by_seed(runs, row).values()]
         found += _claim(runs, READINGS, f"{ROWS[row]}, reconstructs better than its encoder's mean", own)
     literal = list(by_seed(runs, "fpi_literal").values())
-    stops = [1.5 - run.metric("test/steps") for run in literal]
-    found += _claim(runs, READINGS, "with the settings as printed, FPI_GD stops at its first iteration", stops)
-    same = [0.01 - abs(run.metric("test/mse") / run.metric("test/mse_encoder") - 1) for run in literal]
-    text = "with the settings as printed, FPI_GD changes the reconstruction error by less than 1 %"
+    # later the encoder's mean, which nothing trains any more, drifts to where descent has something to do
+    stops = [1.5 - _first(run, "test/steps") for run in literal]
+    when = "in the first epoch with it"
+    found += _claim(runs, READINGS, f"with the settings as printed, FPI_GD stops at its first iteration, {when}", stops)
+    same = [0.01 - abs(_first(run, "test/mse", "test/steps") / _first(run, "test/mse_encoder", "test/steps") - 1)
+            for run in literal]  # fmt: skip
+    text = f"with the settings as printed, FPI_GD changes the reconstruction error by less than 1 %, {when}"
     return [*found, *_claim(runs, READINGS, text, same)]
+
+
+def _first(run: Run, metric: str, where: str | None = None) -> float:
+    """The metric of the first epoch that has it (and `where`), nan if none has."""
+    return next((row[metric] for row in run.metrics if metric in row and (where or metric) in row), float("nan"))
 
 
 def _paired(runs: Sequence[Run], row: str, difference: Callable[[Run, Run], float]) -> list[float]:

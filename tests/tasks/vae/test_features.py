@@ -17,7 +17,7 @@ from tasks.vae.distances import Distance, build
 from tasks.vae.faces import faces
 from tasks.vae.features import EXTRACTORS, INCEPTION, Inception, RandomFeatures, available, inception_weights
 
-needs_lite0 = pytest.mark.skipif("fd_lite0" not in available(["fd_lite0"])[0], reason="needs the extra vae")
+needs_lite0 = pytest.mark.skipif("fd_lite0" not in available(["fd_lite0"])[0], reason="needs the suite's packages")
 
 
 def pictures(count: int = 320, size: int = 32) -> tuple[Tensor, Tensor]:

@@ -203,6 +203,14 @@ def test_an_interrupted_job_ends_with_the_same_weights(tmp_path: Path) -> None:
     assert first["best_distances"] == second["best_distances"] and again["metrics"] == whole["metrics"]
 
 
+def test_mixed_precision_trains_and_measures_in_full(tmp_path: Path) -> None:
+    done = run_job(compose(f"results_dir={tmp_path}", "trainer.precision=bf16-mixed"))
+    full = run_job(compose(f"results_dir={tmp_path / 'full'}"))
+    assert done["status"] == full["status"] == "done"
+    assert done["metrics"]["test/fd_random_floor"] == full["metrics"]["test/fd_random_floor"]
+    assert done["metrics"]["train/loss"] == pytest.approx(full["metrics"]["train/loss"], rel=0.02)
+
+
 def test_a_failed_job_names_its_last_good_checkpoint(tmp_path: Path) -> None:
     config = ("method.optimizer.lr=1e30", "trainer.checkpoint_seconds=0", f"results_dir={tmp_path}")
     failure = run_job(compose(*config))

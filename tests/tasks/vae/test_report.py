@@ -50,8 +50,10 @@ def test_claims_compare_best_and_every_epoch_by_seed(tmp_path: Path) -> None:
 
 
 def test_the_literal_reading_is_judged_by_what_it_does(tmp_path: Path) -> None:
-    metrics = {"test/steps": 1.0, "test/mse": 0.03 * 1.002}
-    runs = [make_run(tmp_path, "fpi_literal", 0, [9.0], **metrics)]
+    run = make_run(tmp_path, "fpi_literal", 0, [9.0, 8.0])
+    plain = {"epoch": 2.0, "test/mse": 0.05, "test/mse_encoder": 0.05}
+    first = run.metrics[0] | {"test/steps": 1.0, "test/mse": 0.03 * 1.002, "test/mse_encoder": 0.03}
+    runs = [Run(run.directory, run.run, [plain, first, run.metrics[1] | {"test/steps": 3.0}])]
     *_, stops, same = claims(runs)
     assert "stops at its first iteration" in stops.text and list(stops.differences) == [0.5]
     assert list(same.differences) == pytest.approx([0.008])
