@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import lightning.pytorch as pl
 import torch
@@ -131,11 +132,7 @@ class Checkpoints(Checkpoint):
 
     def load_best(self, module: pl.LightningModule) -> None:
         """Put the best epoch's weights into the module. Raises CheckpointError if best.ckpt cannot be read."""
-        try:
-            state = torch.load(self.best, map_location=module.device, weights_only=True)
-        except Exception as error:  # whatever damaged bytes make the reader raise
-            raise CheckpointError(f"{self.best} cannot be read: {_first_line(error)}") from error
-        _load_module(module, state)
+        _load_module(module, _load(self.best, module.device))
 
     def _save_last(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.history.write()
@@ -179,7 +176,7 @@ class Checkpoints(Checkpoint):
 
 
 def resume_from(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
-    """(the newest checkpoint that can be read or None, what is wrong with those that cannot)."""
+    """(the newest checkpoint that can be read or None, what is wrong with those that cannot, which are removed)."""
     problems = []
     for name in (LAST, BEFORE):
         try:
@@ -187,6 +184,7 @@ def resume_from(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
                 return state, problems
         except CheckpointError as error:
             problems.append(str(error))
+            (directory / name).unlink()  # else the next write would keep it as the one before
     return None, problems
 
 
@@ -194,18 +192,22 @@ def read_checkpoint(path: Path) -> dict[str, Any] | None:
     """The content of last.ckpt, on the CPU; None if there is none. Raises CheckpointError if it cannot be read."""
     if not path.exists():
         return None
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        missing = {"epoch", "state_dict", "optimizers", "history"} - state.keys()
-    except Exception as error:  # whatever damaged bytes make the reader raise
-        raise CheckpointError(f"{path} cannot be read: {_first_line(error)}") from error
-    if missing:
+    state = _load(path, torch.device("cpu"))
+    if missing := {"epoch", "state_dict", "optimizers", "history"} - state.keys():
         raise CheckpointError(f"{path} is not a checkpoint of a job: it lacks {', '.join(sorted(missing))}")
-    return dict(state)
+    return state
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _load(path: Path, device: torch.device) -> dict[str, Any]:
+    """A file that torch.save wrote, its bytes verified: torch.load itself takes changed weights as they are."""
+    try:
+        with ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise BadZipFile(f"the checksum of {damaged} is wrong")
+        return dict(torch.load(path, map_location=device, weights_only=True))
+    except Exception as error:  # whatever damaged bytes make the readers raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path} cannot be read: {reason}") from error
 
 
 def _module_state(module: pl.LightningModule) -> dict[str, Any]:
