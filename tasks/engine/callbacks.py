@@ -23,6 +23,7 @@ from torch import Tensor
 
 from tasks.engine.batches import mix_seed
 from tasks.engine.errors import CheckpointError
+from tasks.engine.preempt import Request
 from tasks.engine.store import atomic_write, keep_copy, write_csv
 
 LAST, BEFORE = "last.ckpt", "before-last.ckpt"
@@ -86,6 +87,7 @@ class Checkpoints(Checkpoint):
         mode: "max" | "min": which value of `monitor` is better. The first of equals is kept.
         every_seconds: shortest time between two writes of last.ckpt.
         state: content of the checkpoint to go on from (`resume_from`).
+        stop: obeyed between two epochs, after last.ckpt was written.
     """
 
     def __init__(
@@ -96,23 +98,27 @@ class Checkpoints(Checkpoint):
         mode: str = "max",
         every_seconds: float = 10.0,
         state: dict[str, Any] | None = None,
+        stop: Request | None = None,
     ) -> None:
         self.last, self.before, self.best = (directory / name for name in (LAST, BEFORE, "best.ckpt"))
         self.history, self.monitor, self.mode = history, monitor, mode
-        self.every_seconds = every_seconds
+        self.every_seconds, self.stop = every_seconds, stop or Request()
         self.state = state
         self.best_epoch: int | None = None
         self.best_score = -math.inf  # larger is better, whatever the mode
         self.saved_at = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.stop.listen()  # Lightning's handler of SIGTERM would end the epoch in its middle
         if self.state is not None:
             self._restore(trainer, module, self.state)
             self.state = None
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if trainer.current_epoch > 0 and time.monotonic() - self.saved_at >= self.every_seconds:
+        asked = self.stop.signum is not None
+        if trainer.current_epoch > 0 and (asked or time.monotonic() - self.saved_at >= self.every_seconds):
             self._save_last(trainer, module)
+        self.stop.obey()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if self.monitor is None:
