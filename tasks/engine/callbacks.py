@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import lightning.pytorch as pl
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from tasks.engine.batches import mix_seed
 from tasks.engine.errors import CheckpointError
+from tasks.engine.preempt import Request
 from tasks.engine.store import atomic_write, keep_copy, write_csv
 
 LAST, BEFORE = "last.ckpt", "before-last.ckpt"
@@ -85,6 +87,7 @@ class Checkpoints(Checkpoint):
         mode: "max" | "min": which value of `monitor` is better. The first of equals is kept.
         every_seconds: shortest time between two writes of last.ckpt.
         state: content of the checkpoint to go on from (`resume_from`).
+        stop: obeyed between two epochs, after last.ckpt was written.
     """
 
     def __init__(
@@ -95,23 +98,27 @@ class Checkpoints(Checkpoint):
         mode: str = "max",
         every_seconds: float = 10.0,
         state: dict[str, Any] | None = None,
+        stop: Request | None = None,
     ) -> None:
         self.last, self.before, self.best = (directory / name for name in (LAST, BEFORE, "best.ckpt"))
         self.history, self.monitor, self.mode = history, monitor, mode
-        self.every_seconds = every_seconds
+        self.every_seconds, self.stop = every_seconds, stop or Request()
         self.state = state
         self.best_epoch: int | None = None
         self.best_score = -math.inf  # larger is better, whatever the mode
         self.saved_at = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.stop.listen()  # Lightning's handler of SIGTERM would end the epoch in its middle
         if self.state is not None:
             self._restore(trainer, module, self.state)
             self.state = None
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if trainer.current_epoch > 0 and time.monotonic() - self.saved_at >= self.every_seconds:
+        asked = self.stop.signum is not None
+        if trainer.current_epoch > 0 and (asked or time.monotonic() - self.saved_at >= self.every_seconds):
             self._save_last(trainer, module)
+        self.stop.obey()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if self.monitor is None:
@@ -131,11 +138,7 @@ class Checkpoints(Checkpoint):
 
     def load_best(self, module: pl.LightningModule) -> None:
         """Put the best epoch's weights into the module. Raises CheckpointError if best.ckpt cannot be read."""
-        try:
-            state = torch.load(self.best, map_location=module.device, weights_only=True)
-        except Exception as error:  # whatever damaged bytes make the reader raise
-            raise CheckpointError(f"{self.best} cannot be read: {_first_line(error)}") from error
-        _load_module(module, state)
+        _load_module(module, _load(self.best, module.device))
 
     def _save_last(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.history.write()
@@ -179,7 +182,7 @@ class Checkpoints(Checkpoint):
 
 
 def resume_from(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
-    """(the newest checkpoint that can be read or None, what is wrong with those that cannot)."""
+    """(the newest checkpoint that can be read or None, what is wrong with those that cannot, which are removed)."""
     problems = []
     for name in (LAST, BEFORE):
         try:
@@ -187,6 +190,7 @@ def resume_from(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
                 return state, problems
         except CheckpointError as error:
             problems.append(str(error))
+            (directory / name).unlink()  # else the next write would keep it as the one before
     return None, problems
 
 
@@ -194,18 +198,22 @@ def read_checkpoint(path: Path) -> dict[str, Any] | None:
     """The content of last.ckpt, on the CPU; None if there is none. Raises CheckpointError if it cannot be read."""
     if not path.exists():
         return None
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        missing = {"epoch", "state_dict", "optimizers", "history"} - state.keys()
-    except Exception as error:  # whatever damaged bytes make the reader raise
-        raise CheckpointError(f"{path} cannot be read: {_first_line(error)}") from error
-    if missing:
+    state = _load(path, torch.device("cpu"))
+    if missing := {"epoch", "state_dict", "optimizers", "history"} - state.keys():
         raise CheckpointError(f"{path} is not a checkpoint of a job: it lacks {', '.join(sorted(missing))}")
-    return dict(state)
+    return state
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _load(path: Path, device: torch.device) -> dict[str, Any]:
+    """A file that torch.save wrote, its bytes verified: torch.load itself takes changed weights as they are."""
+    try:
+        with ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise BadZipFile(f"the checksum of {damaged} is wrong")
+        return dict(torch.load(path, map_location=device, weights_only=True))
+    except Exception as error:  # whatever damaged bytes make the readers raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path} cannot be read: {reason}") from error
 
 
 def _module_state(module: pl.LightningModule) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from tasks.engine.config import resolve
 from tasks.engine.environment import environment
 from tasks.engine.errors import ConfigError
 from tasks.engine.memory import keep_freed_memory
+from tasks.engine.preempt import Preempted, Request, listening, queue_again
 
 NOISE = (  # Lightning's hints that do not apply to data held in memory, one job a core
     ".*does not have many workers.*",
@@ -106,7 +107,12 @@ def _train_or_record_failure(directory: Path, config: dict[str, Any], tracking_m
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     console.show_warnings_briefly()
     try:
-        return _train(directory, config, tracking_mode)
+        with listening() as stop:
+            return _train(directory, config, tracking_mode, stop)
+    except Preempted as preempted:
+        console.say(f"{_title(config)} stopped by {preempted.name}: the same command goes on from its last epoch")
+        queue_again()
+        raise
     except Exception as error:
         cause = errors.root_cause(error)
         failure = {
@@ -125,7 +131,7 @@ def _train_or_record_failure(directory: Path, config: dict[str, Any], tracking_m
         return failure
 
 
-def _train(directory: Path, config: dict[str, Any], tracking_mode: str) -> dict[str, Any]:
+def _train(directory: Path, config: dict[str, Any], tracking_mode: str, stop: Request) -> dict[str, Any]:
     settings, select = config["trainer"], config["select"]
     if settings["threads"]:
         torch.set_num_threads(settings["threads"])
@@ -143,7 +149,7 @@ def _train(directory: Path, config: dict[str, Any], tracking_mode: str) -> dict[
     tracker = tracking.Tracker(config, directory, tracking_mode)
     history = History(directory / "metrics.csv", [tracker.log])
     checkpoints = Checkpoints(
-        directory, history, select["monitor"], select["mode"], settings["checkpoint_seconds"], state
+        directory, history, select["monitor"], select["mode"], settings["checkpoint_seconds"], state, stop
     )
     progress = _progress_bar(settings["progress"])
     callbacks: list[Callback] = [EpochSeed(config["seed"]), history, checkpoints, *progress]

@@ -89,16 +89,37 @@ def test_a_job_stopped_between_training_and_test_is_not_trained_again(undisturbe
     assert_same(job(tmp_path), undisturbed)
 
 
-def test_a_damaged_checkpoint_restarts_the_job(
-    undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("damaged", "start"), [(1, "before it, epoch 3"), (2, "from the beginning")])
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before(
+    undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damaged: int, start: str
 ) -> None:
     with failing(4):
         run(tmp_path)
-    path = job(tmp_path) / "last.ckpt"
-    path.write_bytes(path.read_bytes()[:1000])
+    for name in ("last.ckpt", "before-last.ckpt")[:damaged]:
+        content = bytearray((job(tmp_path) / name).read_bytes())
+        weights = torch.load(job(tmp_path) / name, weights_only=True)["state_dict"]["net.0.weight"]
+        content[content.index(weights.numpy().tobytes()) + 5] ^= 1  # one bit, which torch.load would take as it is
+        (job(tmp_path) / name).write_bytes(content)
     run(tmp_path)
-    assert "cannot be read" in (text := capsys.readouterr().err) and "from the beginning" in text
+    text = capsys.readouterr().err
+    assert text.count("cannot be read") == damaged and start in text
     assert_same(job(tmp_path), undisturbed)
+
+
+def test_a_damaged_best_checkpoint_is_named_with_the_fix(tmp_path: Path) -> None:
+    run(tmp_path)
+    for name in ("run.json", "best.ckpt"):
+        (job(tmp_path) / name).unlink()
+    (job(tmp_path) / "best.ckpt").write_bytes(b"x")
+    result = run(tmp_path)
+    assert "best.ckpt cannot be read" in result["error"] and "force=true" in result["hint"]
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+    job(tmp_path).mkdir(parents=True)
+    (job(tmp_path) / ".run.json.123.tmp").write_text("{")
+    run(tmp_path, "trainer.max_epochs=1")
+    assert not list(job(tmp_path).glob(".*.tmp"))
 
 
 def test_a_checkpoint_of_other_code_is_an_error_with_the_fix(tmp_path: Path) -> None:
