@@ -183,7 +183,7 @@ class Checkpoints(Checkpoint):
 
 def resume_from(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
     """(the newest checkpoint that can be read or None, what is wrong with those that cannot, which are removed)."""
-    problems = []
+    problems: list[str] = []
     for name in (LAST, BEFORE):
         try:
             if (state := read_checkpoint(directory / name)) is not None:

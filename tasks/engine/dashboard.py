@@ -101,17 +101,24 @@ def build(sections: list[Section], entity: str, project: str, profile: str) -> t
     if not entity:
         import wandb
 
-        entity = wandb.Api().default_entity
+        entity = wandb.Api().default_entity or ""
 
     def lines(panel: Panel) -> Any:
         return wr.LinePlot(
-            **{"title": panel.title, "x": "epoch", "y": list(panel.metrics), "log_y": panel.logarithmic},
-            **{"groupby": "JobType", "groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"},
+            title=panel.title,
+            x="epoch",
+            y=list(panel.metrics),
+            log_y=panel.logarithmic,
+            groupby="JobType",
+            groupby_aggfunc="mean",
+            groupby_rangefunc="stddev",
         )
 
     name = f"fpi: {profile}"
     workspace = ws.Workspace(
-        **{"entity": entity, "project": project, "name": name},
+        entity=entity,
+        project=project,
+        name=name,
         sections=[
             ws.Section(name=section.task, panels=[lines(panel) for panel in section.panels], is_open=True)
             for section in sections

@@ -132,7 +132,8 @@ class Tracker:
             try:
                 import wandb
 
-                self.run.log({title: wandb.Table(columns=columns, data=rows)})
+                names: list[str | int] = [*columns]
+                self.run.log({title: wandb.Table(columns=names, data=rows)})
             except Exception as error:
                 self._give_up("log a table", error)
 
@@ -166,6 +167,10 @@ def _start(config: dict[str, Any], directory: Path, mode: Literal["online", "off
     import wandb
 
     task = config["task"]
+    settings: dict[str, Any] = {"silent": True, "console": "off", "x_disable_stats": True, "disable_git": True}
+    settings |= {"init_timeout": INIT_SECONDS, "finish_timeout": FINISH_SECONDS, "finish_timeout_raises": True}
+    if os.environ.get("WANDB_BASE_URL"):
+        settings["base_url"] = os.environ["WANDB_BASE_URL"]
     run = wandb.init(
         project=config["logger"]["project"],
         entity=config["logger"]["entity"],
@@ -179,11 +184,7 @@ def _start(config: dict[str, Any], directory: Path, mode: Literal["online", "off
         id=_run_id(directory),
         resume="allow" if mode == "online" else None,
         reinit="finish_previous",
-        settings=wandb.Settings(
-            **{"silent": True, "console": "off", "x_disable_stats": True, "disable_git": True},
-            **{"init_timeout": INIT_SECONDS, "finish_timeout": FINISH_SECONDS, "finish_timeout_raises": True},
-            **({"base_url": os.environ["WANDB_BASE_URL"]} if os.environ.get("WANDB_BASE_URL") else {}),
-        ),
+        settings=wandb.Settings(**settings),
     )
     run.define_metric("epoch")
     run.define_metric("*", step_metric="epoch")
