@@ -20,6 +20,7 @@ from tasks.flow.rows import CHAIRS, ROWS, SINTEL, by_seed, columns
 Table = list[dict[str, Any]]
 Curve = Callable[[Run], tuple[list[float], list[float]]]
 SPREAD = "Mean over the seeds and its 95 % interval."
+NO_NUMBER = 1e20
 
 
 def figures(runs: Sequence[Run], out: Path) -> list[plots.FigureFile]:
@@ -71,7 +72,8 @@ def _convergence(runs: Sequence[Run], out: Path, task: str, item: str) -> plots.
         for index, (row, label) in enumerate(ROWS[task].items()):
             for seed, run in by_seed(runs, task, row).items():
                 check, residual = columns(run, "convergence.csv", "check", solve)
-                drawn = [(n, value) for n, value in zip(check, residual, strict=True) if value > 0]
+                # the first change is relative to x_0 = 0: no number
+                drawn = [(n, value) for n, value in zip(check, residual, strict=True) if 0 < value < NO_NUMBER]
                 if len(drawn) > 1:
                     new = label not in ax.get_legend_handles_labels()[1]
                     ax.plot(*zip(*drawn, strict=True), color=f"C{index}", alpha=0.8, label=label if new else None)
