@@ -7,7 +7,7 @@ BENCH   := .venv-bench
 RUN     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench test lint format docs doctor report compare bench lock clean
+.PHONY: help setup setup-bench test test-faults lint format docs doctor report compare bench lock clean
 
 # pip settings of other tools that would send packages elsewhere or change what is installed
 # (index, proxy and certificate settings are kept).
@@ -37,6 +37,9 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 test: setup ## Run the tests (ARGS='-m "not slow"' for the quick ones; FPI_DATA=... for those on real data)
 	$(RUN) -m pytest $(ARGS)
+
+test-faults: setup ## Kill every task's smoke runs at random moments, 8 times each, and compare the results (an hour)
+	FPI_FAULTS=8 $(RUN) -m pytest tests/e2e/faults $(ARGS)
 
 lint: setup ## Check style, format and types
 	$(RUN) -m ruff check .

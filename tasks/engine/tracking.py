@@ -126,7 +126,7 @@ class Tracker:
             except Exception as error:
                 self._give_up("log images", error)
 
-    def table(self, title: str, columns: list[str], rows: list[list[Any]]) -> None:
+    def table(self, title: str, columns: list[str | int], rows: list[list[Any]]) -> None:
         """A table of the finished job."""
         if self.run is not None:
             try:

@@ -48,9 +48,6 @@ def test_a_figures_points_are_lines_by_its_facets(tmp_path: Path) -> None:
         for s in "xy"
         for k in (0, 1)
         for i in (0, 1)
-        for s in "xy"
-        for k in (0, 1)
-        for i in (0, 1)
     ]
     write_csv(tmp_path / "f.csv", rows)
     chart = charts.of_figure(tmp_path / "f.csv", {"a": "Net A"})
