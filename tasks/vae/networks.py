@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+SLOPE = 0.01  # of LeakyReLU
 Layer = tuple[Tensor, ...]  # (weight, bias), or (weight, bias, scale, shift) where the batch's statistics come between
 
 
@@ -27,7 +28,7 @@ class Encoder(nn.Module):
     def __init__(self, hidden: Sequence[int], latent: int, size: int) -> None:
         super().__init__()
         blocks = [
-            nn.Sequential(nn.Conv2d(i, o, 3, stride=2, padding=1), nn.BatchNorm2d(o), nn.LeakyReLU())
+            nn.Sequential(nn.Conv2d(i, o, 3, stride=2, padding=1), nn.BatchNorm2d(o), nn.LeakyReLU(SLOPE))
             for i, o in zip([3, *hidden], hidden, strict=False)
         ]
         self.blocks = nn.Sequential(*blocks)
@@ -53,7 +54,9 @@ class Decoder(nn.Module):
         self.input = nn.Linear(latent, down[0] * side * side)
         blocks = [
             nn.Sequential(
-                nn.ConvTranspose2d(i, o, 3, stride=2, padding=1, output_padding=1), nn.BatchNorm2d(o), nn.LeakyReLU()
+                nn.ConvTranspose2d(i, o, 3, stride=2, padding=1, output_padding=1),
+                nn.BatchNorm2d(o),
+                nn.LeakyReLU(SLOPE),
             )
             for i, o in zip(down, [*down[1:], down[-1]], strict=True)
         ]
@@ -95,7 +98,7 @@ def decode(z: Tensor, layers: Sequence[Layer]) -> Tensor:
         hidden = F.conv_transpose2d(hidden, weight, bias, stride=2, padding=1, output_padding=1)
         if norm:
             hidden = F.batch_norm(hidden, None, None, norm[0], norm[1], training=True)
-        hidden = F.leaky_relu(hidden)
+        hidden = F.leaky_relu(hidden, SLOPE)
     return torch.tanh(F.conv2d(hidden, last_weight, last_bias, padding=1))
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import fpi
-from tasks.vae.inversion import Inversion, ReconstructionEnergy
+from tasks.vae.inversion import FoldedEnergy, Inversion, ReconstructionEnergy
 from tasks.vae.networks import VAE, Decoder
 from tests.tasks.vae.test_networks import trained
 
@@ -37,6 +37,24 @@ def test_the_energy_is_the_reconstruction_error_of_each_image() -> None:
     expected = (vae.decoder.eval()(x) - y).square().flatten(1)
     torch.testing.assert_close(ReconstructionEnergy("mean")(x, source), expected.mean(1))
     torch.testing.assert_close(ReconstructionEnergy("sum")(x, source), expected.sum(1), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_the_gradient_that_is_written_out_is_autograds(reduction: Any) -> None:
+    vae = trained().double()
+    y = images_double(vae)
+    x = torch.randn(2, 5, dtype=torch.double, requires_grad=True)
+    source = inversion().source(vae.decoder, y)
+    plain, folded = ReconstructionEnergy(reduction), FoldedEnergy(reduction)
+    value = plain(x, source)
+    (expected,) = torch.autograd.grad(value.sum(), x, create_graph=True)
+    found_value, found = folded.value_and_gradient(x, source)
+    torch.testing.assert_close(found_value, value)
+    torch.testing.assert_close(found, expected)
+    along = torch.randn_like(x)
+    for of in (x, vae.decoder.input.weight, vae.decoder.output.weight):
+        first, second = (torch.autograd.grad(g, of, along, retain_graph=True)[0] for g in (expected, found))
+        torch.testing.assert_close(second, first)
 
 
 def test_the_settings_as_printed_stop_at_the_first_step() -> None:
