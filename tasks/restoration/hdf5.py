@@ -20,7 +20,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
         import h5py
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"reading {path.name} needs h5py: `pip install 'fpi[restoration]'`, or choose generated kernels and "
+            f"reading {path.name} needs h5py: `pip install h5py`, or choose generated kernels and "
             "task.denoisers=own"
         ) from error
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +92,9 @@ def test_a_failing_checksum_is_said(fpi_data: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setenv("FPI_DATA", str(tmp_path))
     with pytest.raises(DataNotFoundError, match=f"net7.hdf5 has sha256 {hashlib.sha256(content).hexdigest()[:12]}"):
         locate("podm-denoisers")
+
+
+def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ModuleNotFoundError, match=r"net1.hdf5 needs h5py: `pip install h5py`"):
+        load_published(tmp_path / "net1.hdf5")
