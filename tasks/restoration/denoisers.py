@@ -71,7 +71,6 @@ def load_published(path: Path) -> nn.Sequential:
 
     Raises:
         ValueError: it has other layers, shapes or values that are not finite; the message names the file.
-        ModuleNotFoundError: h5py is not installed.
     """
     net = dilated_network(1, 64, PUBLISHED_DILATIONS)
     convolutions = [layer for layer in net if isinstance(layer, nn.Conv2d)]

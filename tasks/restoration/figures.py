@@ -20,6 +20,7 @@ Curve = tuple[list[float], list[float]]
 Table = list[dict[str, Any]]
 COLOURS = {row: f"C{i}" for i, row in enumerate(("tv", "pnp", "podm", "rpodm", "rpodm_tied", "fpi", "fista"))}
 ITERATIVE = ("podm", "pnp", "rpodm", "rpodm_tied", "fpi")
+RESOLVED = 1e-7  # relative differences of Φ below it are rounding
 TRAINED = ("rpodm", "rpodm_tied", "fpi")
 
 
@@ -31,8 +32,8 @@ def figures(runs: Sequence[Run], out: Path) -> list[plots.FigureFile]:
 
 
 def _convergence(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
-    """Φ, relative change and PSNR per iteration: PODM, FISTA, the denoiser prior and the FPI layer."""
-    kinds = {"objective": "Φ", "change": "relative change", "psnr": "PSNR (dB)"}
+    """Φ, relative change and PSNR per iteration: PODM, FISTA, the denoiser prior and the learned rows."""
+    kinds = {"objective": "Φ / lowest Φ − 1", "change": "relative change", "psnr": "PSNR (dB)"}
     fig, axes = plt.subplots(len(PROBLEMS), 3, figsize=(13, 10), squeeze=False, layout="constrained")
     rows: Table = []
     for line, (problem, title) in zip(axes, PROBLEMS.items(), strict=True):
@@ -131,7 +132,11 @@ def _column(name: str, fista: float) -> Callable[[Run], Curve]:
     def curve(run: Run) -> Curve:
         path = run.directory / "curves.csv"
         points = [p for p in read_csv(path) if name in p and p["fista"] == fista] if path.exists() else []
-        return [p["iteration"] for p in points], [p[name] for p in points]
+        values = [p[name] for p in points]
+        if name == "objective" and values:  # above the lowest of both methods, as far as float32 resolves it
+            lowest = min(p[name] for p in read_csv(path))
+            values = [value / lowest - 1 + RESOLVED for value in values]
+        return [p["iteration"] for p in points], values
 
     return curve
 

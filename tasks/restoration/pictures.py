@@ -13,8 +13,9 @@ from torch import Tensor
 from tasks.engine.store import write_csv
 from tasks.restoration.baselines import fista
 from tasks.restoration.metrics import psnr
-from tasks.restoration.models import PODMRestorer, Restorer
+from tasks.restoration.models import Restorer
 from tasks.restoration.operators import Problem
+from tasks.restoration.plugged import PODMRestorer
 from tasks.restoration.podm import start
 from tasks.restoration.prior import LpDct
 

@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 
 from tasks.engine import paper
 from tasks.engine.data import load_manifest
-from tasks.restoration.models import FixedPoint, WithDenoiser
+from tasks.restoration.models import FixedPoint
+from tasks.restoration.plugged import WithDenoiser
 from tasks.restoration.rows import PROBLEMS, ROWS
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"

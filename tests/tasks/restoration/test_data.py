@@ -104,7 +104,6 @@ def test_images_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.data
 def test_the_real_sets(fpi_data: Path) -> None:
-    pytest.importorskip("h5py")
     if not (fpi_data / "restoration" / "levin").is_dir() or not (fpi_data / "denoising" / "set12").is_dir():
         pytest.skip("needs restoration/levin and denoising/set12 in FPI_DATA")
     data = Train400Data(

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -16,7 +17,6 @@ from tasks.restoration.sources import embedded
 
 
 def write_keras(path: Path, channels: int = 1, width: int = 64, layers: int = 7, value: float = 0.0) -> None:
-    h5py = pytest.importorskip("h5py")
     with h5py.File(path, "w") as file:
         group = file.create_group("model_weights")
         names = [part for i in range(layers) for part in (f"conv2d_{i}", f"activation_{i}")][:-1]
@@ -60,7 +60,6 @@ def test_our_own_takes_a_level_an_image() -> None:
 
 @pytest.mark.data
 def test_the_published_denoisers_denoise(fpi_data: Path) -> None:
-    pytest.importorskip("h5py")
     if not (fpi_data / "restoration" / "podm-denoisers").is_dir():
         pytest.skip("needs restoration/podm-denoisers in FPI_DATA")
     nets = PublishedDenoisers(locate("podm-denoisers"))

@@ -58,7 +58,6 @@ def test_what_is_refused(kernel: np.ndarray, message: str) -> None:
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    pytest.importorskip("h5py")
     path = tmp_path / "Levin09.mat"
     path.write_bytes(b"not a kernel")
     with pytest.raises(ValueError, match="Levin09.mat is not the HDF5 file expected"):
@@ -67,7 +66,6 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.data
 def test_levins_kernels_as_the_exact_copy_has_them(fpi_data: Path) -> None:
-    pytest.importorskip("h5py")
     folder = fpi_data / "restoration" / "levin"
     if not (folder / "levin09_kernels.npz").exists():
         pytest.skip("needs restoration/levin/levin09_kernels.npz in FPI_DATA")

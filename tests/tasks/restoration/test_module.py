@@ -19,9 +19,10 @@ from tasks.engine.job import run_job
 from tasks.engine.store import read_csv
 from tasks.restoration.data import EmbeddedData
 from tasks.restoration.metrics import psnr
-from tasks.restoration.models import FixedPoint, PODMRestorer, RelaxedPODM, Restorer
+from tasks.restoration.models import FixedPoint, RelaxedPODM, Restorer
 from tasks.restoration.module import Restoration
 from tasks.restoration.operators import Problem
+from tasks.restoration.plugged import PODMRestorer
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 STAGE: dict[str, Any] = {"channels": 3, "dilations": [1, 1]}
