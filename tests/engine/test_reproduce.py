@@ -23,7 +23,7 @@ def no_network(name: str) -> Path:
 def test_what_was_asked_for_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "locate", missing)
     assert reproduce.choose_profile("bibtex", "smoke")[0] == "smoke"
-    with pytest.raises(ConfigError, match="one of paper, sample, shapes, smoke, train400"):
+    with pytest.raises(ConfigError, match="one of .*paper, sample, .*smoke"):
         reproduce.choose_profile("bibtex", "papr")
 
 
