@@ -95,10 +95,11 @@ def _dense(matrix: Tensor) -> Tensor:
 
 def _evaluate(x: Tensor, weight: Tensor, bias: Tensor | None, added: Tensor | None, activation: str | None) -> Tensor:
     kernel = torch.ops.mkldnn._linear_pointwise
-    if added is None:
-        y: Tensor = kernel(x, weight, bias, activation or "none", [], "")
+    if added is None and activation in ("sigmoid", "tanh"):
+        y: Tensor = kernel(x, weight, bias, activation, [], "")
         return y
-    y = kernel.binary(x, added, weight, bias, "add")
+    # oneDNN's own relu makes 0 of nan, which would hide that a solve diverges
+    y = kernel(x, weight, bias, "none", [], "") if added is None else kernel.binary(x, added, weight, bias, "add")
     return torch.tanh(y.to_mkldnn()).to_dense() if activation == "tanh" else _OPS[activation](y)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -62,6 +63,19 @@ def test_values_and_derivatives_to_the_third_order(
     found, expected = both(monkeypatch, run)
     for a, e in zip(found, expected[: len(found)], strict=True):
         torch.testing.assert_close(a, e, rtol=1e-4, atol=1e-4)
+
+
+@needs_onednn
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("with_added", [True, False])
+def test_what_is_not_a_number_stays_so(activation: str | None, with_added: bool) -> None:
+    """oneDNN's relu would make 0 of it, and hide that a solve diverges."""
+    x, w, b, added = (t.detach().clone() for t in tensors())
+    x[2, 3], x[4, 1] = math.nan, math.inf
+    y = linear(x, w, b, added=added if with_added else None, activation=activation)
+    expected = torch.addmm(added if with_added else torch.zeros(()), x, w.t()) + b
+    torch.testing.assert_close(y, onednn._OPS[activation](expected), equal_nan=True)
+    assert y[2].isnan().all()
 
 
 @needs_onednn
