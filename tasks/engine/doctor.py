@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -126,10 +126,18 @@ def _what_runs(results: Path) -> Iterator[list[str]]:
         needed = data_needed(task)
         configured = (store.ROOT / "configs" / "profile" / "task").glob(f"{task}_*.yaml")
         named = [path.stem.removeprefix(f"{task}_") for path in configured]
-        for profile in dict.fromkeys([*PROFILES[:2], *named, *needed, PROFILES[2]]):
+        for profile in _with_data(task, dict.fromkeys([*PROFILES[:2], *named, *needed, PROFILES[2]])):
             total = Estimates(task, profile, results).total()
             time = "not measured" if total is None else f"{human(total.seconds)} ({total.basis}, {total.hardware})"
             yield [task, profile, _can_run(task, profile, needed), "seconds to minutes" if profile == "smoke" else time]
+
+
+def _with_data(task: str, profiles: Iterable[str]) -> list[str]:
+    """Those for which a task has data configured, if it configures its data by profile."""
+    folder, name = store.ROOT / "configs" / "data", task.replace("-", "_")
+    if not (folder / f"{name}_sample.yaml").is_file():
+        return list(profiles)
+    return [profile for profile in profiles if (folder / f"{name}_{profile}.yaml").is_file()]
 
 
 def _can_run(task: str, profile: str, needed: dict[str, str]) -> str:
