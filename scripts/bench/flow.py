@@ -2,8 +2,9 @@
 
 Compares, interleaved in one process: the cost volume (radius 4) with torchvision's for RAFT, and the warp with a bare
 `grid_sample` on a grid at hand (same values, checked to 1e-5 in float64); a training step of FlowNetS + FPI with one of
-FlowNetS; the energy's closed-form gradient with autograd; Picard's iteration, Anderson's and L-BFGS on 436 × 1024 pixels to one
-criterion, with their evaluations; and the bytes alive in a solve and its backward pass with 1,000 against 10 steps.
+FlowNetS; the energy's closed-form gradient with autograd; Picard's iteration, Anderson's and L-BFGS on 436 × 1024
+pixels to one criterion, with their evaluations; and the bytes alive in a solve and its backward pass with 1,000 against
+10 steps.
 
     python scripts/bench/flow.py --json results/published/bench/flow.json
 """
