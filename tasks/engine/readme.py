@@ -27,13 +27,14 @@ def update(readme: Path, published: Path) -> None:
 
 
 def results_section(published: Path) -> str:
-    """Markdown: for every published task its tables with the paper's numbers and its claims, or the claims' count."""
-    parts = []
-    for path in sorted(published.glob("*/summary.json")):
-        summary = store.read_json(path)
-        if summary is not None:
+    """Markdown: tables and claims of the tasks on the paper's data, then one line for each task on stand-in data."""
+    summaries = [summary for path in sorted(published.glob("*/summary.json")) if (summary := store.read_json(path))]
+    parts: list[str] = []
+    for summary in summaries:
+        if summary["profile"] == "paper":
             tables = _tables(summary)
             parts += [*tables, *(_claims(summary) if tables else _count(summary))]
+    parts += _stand_ins([summary for summary in summaries if summary["profile"] != "paper"])
     return "\n".join([*parts, ""]) if parts else ""
 
 
@@ -44,17 +45,13 @@ def _tables(summary: dict[str, Any]) -> list[str]:
         cells = [cell for cell in summary["cells"] if cell["item"] == item.item and cell["metric"] == metric]
         if not any(cell["paper"] is not None for cell in cells):
             continue  # a figure: its claims say it all
-        stand_in = all(cell["verdict"] is None for cell in cells)
         protocols = [protocol for protocol in PROTOCOLS if any(cell["protocol"] == protocol for cell in cells)]
         heads = [head for protocol in protocols for head in (f"{PROTOCOLS[protocol]} ({item.unit})", "verdict")]
-        where = (
-            f" on **stand-in data ({cells[0]['data']})**, not comparable with the paper's numbers" if stand_in else ""
-        )
-        lines += [f"**{item.title}**{where} ([full record]({_link(summary)}))", ""]
+        lines += [f"**{item.title}** ([full record]({_link(summary)}))", ""]
         lines += [f"| row | paper | {' | '.join(heads)} |", "|---" * (2 + len(heads)) + "|"]
         for row in item.rows:
             found = {cell["protocol"]: cell for cell in cells if cell["row"] == row.row}
-            if found and not (stand_in and row.paper is None):  # the record has the other rows
+            if found:
                 entries = [text for protocol in protocols for text in _entry(found.get(protocol))]
                 lines.append(f"| {row.label} | {'–' if row.paper is None else row.paper} | {' | '.join(entries)} |")
         lines.append("")
@@ -69,16 +66,32 @@ def _entry(cell: dict[str, Any] | None) -> tuple[str, str]:
 
 
 def _claims(summary: dict[str, Any]) -> list[str]:
-    stand_in = all(cell["verdict"] is None for cell in summary["cells"])
-    claims = [claim for claim in summary["claims"] if not stand_in or claim["verdict"] != "inconclusive"]
-    left = len(summary["claims"]) - len(claims)
-    title = f"Claims of the thesis, {summary['task']}" + (" on stand-in data" if stand_in else "")
-    lines = [f"**{title}** ([figures]({_link(summary)}))" + (f"; {left} more are inconclusive" if left else ""), ""]
+    lines = [f"**Claims, {summary['task']}** ([figures]({_link(summary)}))", ""]
     lines += ["| claim | difference ± 95 % | verdict |", "|---|---|---|"]
-    for claim in claims:
+    for claim in summary["claims"]:
         difference = "–" if claim["difference"] is None else f"{claim['difference']:.3g}"
         spread = "" if claim["ci95"] is None else f" ± {claim['ci95']:.2g}"
         lines.append(f"| {claim['text']} | {difference}{spread} (n={claim['n']}) | {claim['verdict']} |")
+    return [*lines, ""]
+
+
+def _stand_ins(summaries: list[dict[str, Any]]) -> list[str]:
+    """How the claims fare where the paper's data, or the time for them, were not at hand: no number is comparable."""
+    if not summaries:
+        return []
+    verdicts = ("holds", "contradicted", "inconclusive")
+    lines = [
+        "**On stand-in data**, small enough for a CPU and not comparable with the papers' numbers: how many of their",
+        "claims, and of ours beside them, hold there",
+        "",
+        f"| task | data | {' | '.join(verdicts)} | |",
+        "|---" * (3 + len(verdicts)) + "|",
+    ]
+    for summary in summaries:
+        found = [claim["verdict"] for claim in summary["claims"]]
+        counts = " | ".join(str(found.count(verdict)) for verdict in verdicts)
+        data = ", ".join(sorted({claim["data"] for claim in summary["claims"]}))
+        lines.append(f"| {summary['task']} | {data} | {counts} | [record]({_link(summary)}) |")
     return [*lines, ""]
 
 

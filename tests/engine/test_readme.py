@@ -31,18 +31,15 @@ def test_missing_markers_are_named(tmp_path: Path) -> None:
         readme.update(page, tmp_path)
 
 
-def test_stand_in_data_are_named_and_only_the_papers_rows_shown(tmp_path: Path) -> None:
-    def cell(row: str, number: float | None) -> dict[str, object]:
-        return {
-            **{"item": "table6.1", "row": row, "protocol": "paper", "metric": "psnr", "paper": number, "mean": 28.0},
-            **{"ci95": 0.1, "n": 3, "verdict": None, "data": "embedded photographs"},
-        }
-
-    claims = [{"text": v, "difference": 0.1, "ci95": 0.2, "n": 3, "verdict": v} for v in ("holds", "inconclusive")]
-    cells = [cell("fpi_nn_s15", 32.43), cell("control_s15", None)]
+def test_stand_in_data_are_named_and_give_no_number(tmp_path: Path) -> None:
+    verdicts = ["holds", "inconclusive", "inconclusive"]
+    claims = [
+        {"text": "beats it", "difference": 0.1, "ci95": 0.2, "n": 3, "verdict": v, "data": "photos"} for v in verdicts
+    ]
+    cells = [{"item": "table6.1", "row": "fpi_nn_s15", "protocol": "paper", "metric": "psnr", "paper": 32.43}]
     (tmp_path / "denoising").mkdir()
-    store.write_json(tmp_path / "denoising" / "summary.json", {"task": "denoising", "cells": cells, "claims": claims})
+    summary = {"task": "denoising", "profile": "sample", "cells": cells, "claims": claims}
+    store.write_json(tmp_path / "denoising" / "summary.json", summary)
     section = readme.results_section(tmp_path)
-    assert "stand-in data (embedded photographs)" in section and "1 more are inconclusive" in section
-    assert "32.43" in section and "as many parameters" not in section
-    assert "| holds |" in section and "| inconclusive |" not in section
+    assert "| denoising | photos | 1 | 0 | 2 | [record](results/published/denoising/README.md) |" in section
+    assert "stand-in data" in section and "32.43" not in section
