@@ -49,7 +49,7 @@ def test_metrics_of_a_jacobian_based_row() -> None:
     assert logged["cost/jacobian_products"] > 2 * 2 * 200 * 0.8 * logged["solver/backward_iterations"]
     assert logged["cost/g_evaluations"] > 4 * logged["solver/forward_iterations"]
     assert len(module.seconds) == 2 and logged["cost/train_seconds"] == pytest.approx(sum(module.seconds), rel=1e-5)
-    assert min(module.seconds) <= logged["cost/seconds_per_epoch"] <= max(module.seconds)
+    assert 0.999 * min(module.seconds) <= logged["cost/seconds_per_epoch"] <= 1.001 * max(module.seconds)  # float32
     assert 0 < logged["jfb/cosine_min"] <= 1 and 0 < logged["jfb/norm"] <= 0.9
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-2 / 4)
     trainer.test(module, data, verbose=False)
