@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tasks.classification.rows import FAMILIES, PROTOCOLS, by_seed, data_label, task_of
-from tasks.engine.store import Run
+from tasks.classification.rows import FAMILIES, PROTOCOLS, by_seed, task_of
+from tasks.engine.store import Run, data_label
 from tasks.engine.verdict import Claim
 
 FASTER = 2.0  # paper 5.2: "in each case obtaining roughly 2X or more speedup"

@@ -10,7 +10,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from tasks.classification.rows import (
     ADJOINTS,
@@ -20,7 +19,6 @@ from tasks.classification.rows import (
     REPORTED,
     ROWS,
     by_seed,
-    data_label,
     task_of,
 )
 from tasks.engine import plots
@@ -62,7 +60,9 @@ def _training(runs: Sequence[Run], out: Path, prefix: str, name: str, suffix: st
         "validation not counted. Mean over the seeds, 95 % interval."
     )
     item = f"{FIGURES[task_of(runs)]}{suffix}"
-    return _save(fig, out, runs, item, "Jacobian-free against Jacobian-based backpropagation", rows, caption)
+    return plots.save_labelled(
+        fig, out, runs, item, "Jacobian-free against Jacobian-based backpropagation", rows, caption
+    )
 
 
 def _theorem(runs: Sequence[Run], out: Path, prefix: str, name: str, suffix: str) -> plots.FigureFile | None:
@@ -84,7 +84,9 @@ def _theorem(runs: Sequence[Run], out: Path, prefix: str, name: str, suffix: str
         "contraction constant at their fixed points, in networks trained by each scheme (paper's protocol). The "
         "gradient is that of dense linear algebra. Mean over the seeds, 95 % interval."
     )
-    return _save(fig, out, runs, f"theorem3.1{suffix}", "The Jacobian-free direction and the gradient", rows, caption)
+    return plots.save_labelled(
+        fig, out, runs, f"theorem3.1{suffix}", "The Jacobian-free direction and the gradient", rows, caption
+    )
 
 
 def _solves(runs: Sequence[Run], out: Path, prefix: str, name: str, suffix: str) -> plots.FigureFile | None:
@@ -101,7 +103,7 @@ def _solves(runs: Sequence[Run], out: Path, prefix: str, name: str, suffix: str)
         f"The {name}: iterations of the forward and backward solves in training, mean over the samples of an epoch, "
         "and products with R's Jacobian (paper's protocol). Mean over the seeds, 95 % interval."
     )
-    return _save(fig, out, runs, f"table2-solves{suffix}", "Solves in training", rows, caption)
+    return plots.save_labelled(fig, out, runs, f"table2-solves{suffix}", "Solves in training", rows, caption)
 
 
 def _table(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
@@ -133,7 +135,7 @@ def _table(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         "Circles: paper's protocol, test-selected; squares: honest protocol; mean over the seeds, 95 % interval. "
         + ("These are not the paper's data: the numbers it reports do not compare." if stand_in else QUOTED)
     )
-    return _save(fig, out, runs, "table1-reported", "Accuracy beside reported numbers", rows, caption)
+    return plots.save_labelled(fig, out, runs, "table1-reported", "Accuracy beside reported numbers", rows, caption)
 
 
 def _accuracy_by_time(run: Run) -> Curve:
@@ -182,16 +184,3 @@ def _zoom(ax: Axes) -> None:
     if values:
         middle = sorted(values)[len(values) // 2]
         ax.set_ylim(middle - 2 * max(max(values) - middle, 0.5), max(values) + 0.2 * max(max(values) - middle, 0.5))
-
-
-def _save(
-    fig: Figure, out: Path, runs: Sequence[Run], item: str, title: str, rows: Table, caption: str
-) -> plots.FigureFile | None:
-    """Save the figure with its data's name in title and caption, unless nothing was drawn."""
-    saved = None
-    if rows:
-        label = data_label(runs)
-        fig.suptitle(f"{title} ({label})", fontsize=11)
-        saved = plots.save_figure(fig, out, item, title, rows, f"{caption} Data: {label}.")
-    plt.close(fig)
-    return saved

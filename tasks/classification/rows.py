@@ -70,8 +70,3 @@ def by_seed(runs: Sequence[Run], row: str, protocol: str) -> dict[int, Run]:
 def task_of(runs: Sequence[Run]) -> str:
     """The task that all the runs belong to."""
     return str(runs[0].run["task"])
-
-
-def data_label(runs: Sequence[Run]) -> str:
-    """What the runs were trained and tested on."""
-    return ", ".join(dict.fromkeys(str(run.run["data"]) for run in runs))

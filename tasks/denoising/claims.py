@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.denoising.rows import GAPS, LEVELS, PROTOCOLS, ROWS, TABLE, by_seed, data_label
-from tasks.engine.store import Run
+from tasks.denoising.rows import GAPS, LEVELS, PROTOCOLS, ROWS, TABLE, by_seed
+from tasks.engine.store import Run, data_label
 from tasks.engine.verdict import Claim
 
 PUBLISHED_GAPS = {15: 0.25, 20: 0.56, 25: 0.65}  # dB, table 6.2

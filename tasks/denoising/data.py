@@ -6,20 +6,18 @@ float32 of shape (batch, 1, height, width), truth on [0, 1], noise neither clipp
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import lightning as L
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from tasks.denoising.sources import ImageSet, embedded, flying_chairs, folder_images, train400_images
 from tasks.engine import console
-from tasks.engine.batches import EpochBatches, mix_seed
+from tasks.engine.batches import EpochBatches, NumberedBatches, fixed_noise, mix_seed
 
 EvaluationBatch = tuple[str, Tensor, Tensor]
 MAIN = "test"  # the set whose scores are the table's
@@ -124,7 +122,7 @@ class DenoisingData(L.LightningDataModule):
         assert self.train is not None, "setup() first"
         data = FreshNoise(self.train, self.sigma / 255, self.seed)
         order = EpochBatches(len(self.train), self.batch_size, self.seed)
-        return DataLoader(data, sampler=Numbered(order), batch_size=None)
+        return DataLoader(data, sampler=NumberedBatches(order), batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
         return self._loader([("val", self.val, self.sigma)])
@@ -204,12 +202,6 @@ class FolderData(DenoisingData):
         return Images(train, {MAIN: test}, [*problems, *more])
 
 
-def fixed_noise(name: str, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal noise of a test image: a function of the image's name alone, on every machine."""
-    generator = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
-    return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
-
-
 class FreshNoise(Dataset[tuple[Tensor, Tensor]]):
     """Training batches, indexed by (epoch, batch number, image indices): the noise depends on seed, epoch and batch."""
 
@@ -221,19 +213,3 @@ class FreshNoise(Dataset[tuple[Tensor, Tensor]]):
         truth = self.images[chosen]
         generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, batch))
         return truth + self.sigma * torch.randn(truth.shape, generator=generator), truth
-
-
-class Numbered(Sampler[tuple[int, int, Tensor]]):
-    """The batches of an `EpochBatches` with the epoch and their number."""
-
-    def __init__(self, batches: EpochBatches) -> None:
-        self.batches = batches
-
-    def set_epoch(self, epoch: int) -> None:
-        self.batches.set_epoch(epoch)
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[tuple[int, int, Tensor]]:
-        return ((self.batches.epoch, i, chosen) for i, chosen in enumerate(self.batches))

@@ -9,10 +9,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from tasks.denoising.pictures import SHOWN, draw_iterates, draw_triptychs
-from tasks.denoising.rows import LEVELS, PROTOCOLS, ROWS, TABLE, by_seed, data_label
+from tasks.denoising.rows import LEVELS, PROTOCOLS, ROWS, TABLE, by_seed
 from tasks.engine import plots
 from tasks.engine.store import Run, read_csv
 
@@ -53,7 +52,7 @@ def _triptychs(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
             for i, (before, after) in enumerate(zip(arrays["psnr_noisy"], arrays["psnr_denoised"], strict=True))
         ]
     caption = f"FPI_NN at σ = {LEVEL}: noisy, denoised and true test images with PSNR. {_source(run)}"
-    return _save(fig, out, runs, "figure6.1", "Image denoising examples", rows, caption)
+    return plots.save_labelled(fig, out, runs, "figure6.1", "Image denoising examples", rows, caption)
 
 
 def _iterates(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
@@ -71,7 +70,7 @@ def _iterates(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         f"States of the trained FPI_NN's solver on its way from x = 0 at σ = {LEVEL}, with PSNR; last, the fixed "
         f"point. {_source(run)}"
     )
-    return _save(fig, out, runs, "figure6.2", "Denoising by the number of iterations", rows, caption)
+    return plots.save_labelled(fig, out, runs, "figure6.2", "Denoising by the number of iterations", rows, caption)
 
 
 def _per_iteration(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
@@ -100,7 +99,9 @@ def _per_iteration(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         "(honest protocol): PSNR of the state and its residual, mean over the first test images, then over the seeds, "
         "95 % interval."
     )
-    return _save(fig, out, runs, "figure6.2-iterations", "Quality and residual per iteration", rows, caption)
+    return plots.save_labelled(
+        fig, out, runs, "figure6.2-iterations", "Quality and residual per iteration", rows, caption
+    )
 
 
 def _training(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
@@ -121,7 +122,7 @@ def _training(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         "PSNR per epoch on the images that select the epoch: the test images (above) and held-out training images "
         "(below). Mean over the seeds, 95 % interval; rows are cut at the bottom and end where training diverged."
     )
-    return _save(fig, out, runs, f"{TABLE}-training", "PSNR per epoch", rows, caption)
+    return plots.save_labelled(fig, out, runs, f"{TABLE}-training", "PSNR per epoch", rows, caption)
 
 
 def _solver(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
@@ -140,7 +141,7 @@ def _solver(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         f"The FPI layers' forward and backward solves in training at σ = {LEVEL} (paper's protocol), mean over the "
         "batches of an epoch; over the seeds the mean (iterations: geometric mean), 95 % interval."
     )
-    return _save(fig, out, runs, f"{TABLE}-solver", "Fixed-point solves per epoch", rows, caption)
+    return plots.save_labelled(fig, out, runs, f"{TABLE}-solver", "Fixed-point solves per epoch", rows, caption)
 
 
 def _robustness(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
@@ -158,7 +159,9 @@ def _robustness(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         f"Trained at σ = {LEVEL} (vertical line), tested at other noise levels (honest protocol). Non-local means is "
         "told 25, too. Mean over the seeds, 95 % interval."
     )
-    return _save(fig, out, runs, f"{TABLE}-robustness", "Robustness to another noise level", rows, caption)
+    return plots.save_labelled(
+        fig, out, runs, f"{TABLE}-robustness", "Robustness to another noise level", rows, caption
+    )
 
 
 def _example(runs: Sequence[Run]) -> Run | None:
@@ -198,16 +201,3 @@ def _bands(
         ax.legend(fontsize=6)
         ax.grid(alpha=0.3, linewidth=0.5)
     return rows
-
-
-def _save(
-    fig: Figure, out: Path, runs: Sequence[Run], item: str, title: str, rows: Table, caption: str
-) -> plots.FigureFile | None:
-    """Save the figure with its data's name in title and caption, unless nothing was drawn."""
-    saved = None
-    if rows:
-        label = data_label(runs)
-        fig.suptitle(f"{title} ({label})", fontsize=11)
-        saved = plots.save_figure(fig, out, item, title, rows, f"{caption} Data: {label}.")
-    plt.close(fig)
-    return saved

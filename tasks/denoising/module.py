@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tasks.denoising.data import MAIN, EvaluationBatch
-from tasks.denoising.metrics import psnr, rounded, ssim
 from tasks.denoising.models import Denoiser
 from tasks.denoising.pictures import write_pictures
+from tasks.engine.image_quality import psnr, rounded, ssim
 
 
 class Denoising(L.LightningModule):

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import fpi
-from tasks.denoising.metrics import psnr
 from tasks.denoising.models import Denoiser, FPIDenoiser
+from tasks.engine.image_quality import psnr
 from tasks.engine.store import write_csv
 
 EXAMPLES = 3  # images of figure 6.1

@@ -25,8 +25,3 @@ PROTOCOLS = {"paper": "paper's protocol, test-selected", "honest": "honest proto
 def by_seed(runs: Sequence[Run], row: str, level: float, protocol: str) -> dict[int, Run]:
     """The finished runs of a row at a noise level in a protocol, by seed."""
     return {run.seed: run for run in runs if run.row == f"{row}_s{level:g}" and run.protocol == protocol}
-
-
-def data_label(runs: Sequence[Run]) -> str:
-    """What the runs were trained and tested on."""
-    return ", ".join(dict.fromkeys(str(run.run["data"]) for run in runs))

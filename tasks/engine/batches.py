@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -61,3 +62,43 @@ class EpochBatches(Sampler[torch.Tensor]):
             order = torch.arange(self.n)
         for i in range(len(self)):
             yield order[i * self.batch_size : (i + 1) * self.batch_size]
+
+
+class NumberedBatches(Sampler[tuple[int, int, torch.Tensor]]):
+    """The batches of an `EpochBatches` with the epoch and their number."""
+
+    def __init__(self, batches: EpochBatches) -> None:
+        self.batches = batches
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each training epoch."""
+        self.batches.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[tuple[int, int, torch.Tensor]]:
+        return ((self.batches.epoch, i, chosen) for i, chosen in enumerate(self.batches))
+
+
+class EpochAndBatch(Sampler[tuple[int, int]]):
+    """The indices (epoch, 0), (epoch, 1), ... for so many batches an epoch."""
+
+    def __init__(self, batches: int) -> None:
+        self.batches, self.epoch = batches, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each training epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((self.epoch, i) for i in range(self.batches))
+
+
+def fixed_noise(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    """Standard normal noise of a test image: a function of the image's name alone, on every machine."""
+    generator = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
+    return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tasks.engine.store import atomic_write, write_csv
+from tasks.engine.store import Run, atomic_write, data_label, write_csv
 from tasks.engine.verdict import mean_ci95
 
 mpl.use("Agg")  # files only; no display is needed
@@ -53,6 +54,19 @@ def save_figure(
             atomic_write(out / f"{name}.{suffix}", buffer.getvalue())
     write_csv(out / f"{name}.csv", rows_for_csv)
     return FigureFile(item, title, f"{name}.png", f"{name}.svg", f"{name}.csv", caption)
+
+
+def save_labelled(
+    fig: Figure, out: Path, runs: Sequence[Run], item: str, title: str, rows: list[dict[str, Any]], caption: str
+) -> FigureFile | None:
+    """`save_figure` with the data's name in title and caption, unless nothing was drawn; closes the figure."""
+    saved = None
+    if rows:
+        label = data_label(runs)
+        fig.suptitle(f"{title} ({label})", fontsize=11)
+        saved = save_figure(fig, out, item, title, rows, f"{caption} Data: {label}.")
+    plt.close(fig)
+    return saved
 
 
 def curve_band(

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -205,3 +205,8 @@ def load_runs(results: Path, profile: str, task: str, curves: bool = True) -> tu
             failed.append(failure)
     done.sort(key=lambda run: (run.row, run.protocol, run.seed))
     return done, failed
+
+
+def data_label(runs: Sequence[Run]) -> str:
+    """What the runs were trained and tested on."""
+    return ", ".join(dict.fromkeys(str(run.run["data"]) for run in runs))

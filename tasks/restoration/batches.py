@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator
-
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from tasks.engine.batches import mix_seed
 from tasks.restoration.operators import Problem, degrade
-
-
-def fixed_noise(name: str, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal noise of a test image: a function of the image's name alone, on every machine."""
-    generator = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
-    return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
 
 
 class FreshProblems(Dataset[tuple[Problem, Tensor]]):
@@ -47,20 +37,3 @@ def _turned(image: Tensor, turn: int) -> Tensor:
     """One of the eight flips and quarter turns."""
     turned = torch.rot90(image, turn % 4, (-2, -1))
     return turned.flip(-1) if turn >= 4 else turned
-
-
-class Numbered(Sampler[tuple[int, int]]):
-    """(epoch, batch number) for so many batches an epoch."""
-
-    def __init__(self, batches: int) -> None:
-        self.batches, self.epoch = batches, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each training epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.batches
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return ((self.epoch, i) for i in range(self.batches))

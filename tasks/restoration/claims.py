@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.engine.store import Run, read_csv
+from tasks.engine.store import Run, data_label, read_csv
 from tasks.engine.verdict import Claim
-from tasks.restoration.rows import PROBLEMS, ROWS, TABLE, by_seed, data_label, present
+from tasks.restoration.rows import PROBLEMS, ROWS, TABLE, by_seed, present
 
 PAPER = [  # (row, other, the poster's difference on Levin's images in dB)
     ("rpodm", "tv", 4.68),

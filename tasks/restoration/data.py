@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from tasks.engine.batches import mix_seed
+from tasks.engine.batches import EpochAndBatch, fixed_noise, mix_seed
 from tasks.engine.data import locate
-from tasks.restoration.batches import FreshProblems, Numbered, fixed_noise
+from tasks.restoration.batches import FreshProblems
 from tasks.restoration.kernels import bicubic, camera_shake, identity, levin_kernels
 from tasks.restoration.operators import Problem, degrade
 from tasks.restoration.sources import ImageSet, benchmark, embedded, train400
@@ -133,7 +133,7 @@ class RestorationData(L.LightningDataModule):
         assert self.train is not None, "setup() first"
         kernels = [self.kernel(i) for i in range(self.n_kernels if self.problem == "deblur" else 1)]
         data = FreshProblems(self.train, kernels, self.sigma / 255, self.factor, self.batch_size, self.seed)
-        return DataLoader(data, sampler=Numbered(self.epoch_batches), batch_size=None)
+        return DataLoader(data, sampler=EpochAndBatch(self.epoch_batches), batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
         return self._loader({"val": self.val})

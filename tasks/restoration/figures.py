@@ -9,12 +9,11 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from tasks.engine import plots
 from tasks.engine.store import Run, read_csv
 from tasks.restoration.pictures import show
-from tasks.restoration.rows import PROBLEMS, ROWS, TABLE, by_seed, data_label, present
+from tasks.restoration.rows import PROBLEMS, ROWS, TABLE, by_seed, present
 
 Curve = tuple[list[float], list[float]]
 Table = list[dict[str, Any]]
@@ -58,7 +57,7 @@ def _convergence(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         "part) and, on their own terms, the learned rows. The first test images, mean over them, then over the seeds, "
         "95 % interval (Φ and change: geometric mean)."
     )
-    return _save(fig, out, runs, "figure2", "Convergence", rows, caption)
+    return plots.save_labelled(fig, out, runs, "figure2", "Convergence", rows, caption)
 
 
 def _pictures(runs: Sequence[Run], out: Path, problem: str) -> plots.FigureFile | None:
@@ -86,7 +85,7 @@ def _pictures(runs: Sequence[Run], out: Path, problem: str) -> plots.FigureFile 
     title = f"Restored images, {PROBLEMS[problem]}"
     caption = "The first test images; what the methods start from, what each makes of it, and the truth, with PSNR."
     item = "figure3" if problem == "deblur" else f"figure3-{problem}"
-    return _save(fig, out, runs, item, title, rows, caption)
+    return plots.save_labelled(fig, out, runs, item, title, rows, caption)
 
 
 def _training(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
@@ -103,7 +102,7 @@ def _training(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
             ax.legend(fontsize=7)
     axes[0].set_ylabel("validation PSNR (dB)")
     caption = "PSNR per epoch on held-out training images, which select the epoch; mean over the seeds, 95 % interval."
-    return _save(fig, out, runs, f"{TABLE}-training", "PSNR per epoch", rows, caption)
+    return plots.save_labelled(fig, out, runs, f"{TABLE}-training", "PSNR per epoch", rows, caption)
 
 
 def _solver(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
@@ -121,7 +120,7 @@ def _solver(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         if ax.lines:
             ax.legend(fontsize=7)
     caption = "Iterations of the FPI layer's solves in training, mean over images; over the seeds, 95 % interval."
-    return _save(fig, out, runs, f"{TABLE}-solver", "Fixed-point solves per epoch", rows, caption)
+    return plots.save_labelled(fig, out, runs, f"{TABLE}-solver", "Fixed-point solves per epoch", rows, caption)
 
 
 def _metric(name: str) -> Callable[[Run], Curve]:
@@ -159,16 +158,3 @@ def _band(
         for seed, points in found.items()
         for x, y in zip(*points, strict=True)
     ]
-
-
-def _save(
-    fig: Figure, out: Path, runs: Sequence[Run], item: str, title: str, rows: Table, caption: str
-) -> plots.FigureFile | None:
-    """Save the figure with its data's name in title and caption, unless nothing was drawn."""
-    saved = None
-    if rows:
-        label = data_label(runs)
-        fig.suptitle(f"{title} ({label})", fontsize=11)
-        saved = plots.save_figure(fig, out, item, title, rows, f"{caption} Data: {label}.")
-    plt.close(fig)
-    return saved

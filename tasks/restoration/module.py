@@ -10,8 +10,8 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from tasks.engine.image_quality import psnr, ssim
 from tasks.restoration.data import MAIN, EvaluationBatch
-from tasks.restoration.metrics import psnr, ssim
 from tasks.restoration.models import Restorer
 from tasks.restoration.operators import Problem
 from tasks.restoration.pictures import write_pictures

@@ -10,9 +10,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from tasks.engine.image_quality import psnr
 from tasks.engine.store import write_csv
 from tasks.restoration.baselines import fista
-from tasks.restoration.metrics import psnr
 from tasks.restoration.models import Restorer
 from tasks.restoration.operators import Problem
 from tasks.restoration.plugged import PODMRestorer

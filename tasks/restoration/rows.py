@@ -29,8 +29,3 @@ def present(runs: Sequence[Run], row: str, problem: str) -> str | None:
     """The row's name with the denoisers that there are runs of: published ones before our own."""
     names = [row, f"{row}_published", f"{row}_own"]
     return next((name for name in names if by_seed(runs, name, problem)), None)
-
-
-def data_label(runs: Sequence[Run]) -> str:
-    """What the runs were trained and tested on."""
-    return ", ".join(dict.fromkeys(str(run.run["data"]) for run in runs))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from tasks.engine.batches import mix_seed
+from tasks.engine.batches import EpochAndBatch, mix_seed
 from tasks.toy.problems import make_problem
 
 TEST_SEED = 5102  # of the fixed test set, whatever the seed of the run
@@ -84,19 +82,3 @@ class FreshBatches(Dataset[tuple[Tensor, Tensor]]):
         size = min(self.data.batch_size, self.samples - batch * self.data.batch_size)
         generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, batch))
         return self.data.sample(size, self.std, generator)
-
-
-class EpochAndBatch(Sampler[tuple[int, int]]):
-    """The indices (epoch, 0), (epoch, 1), ...; Lightning calls ``set_epoch`` before each training epoch."""
-
-    def __init__(self, batches: int) -> None:
-        self.batches, self.epoch = batches, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.batches
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return ((self.epoch, i) for i in range(self.batches))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from tasks.engine.store import Run
+from tasks.engine.store import Run, data_label
 from tasks.engine.verdict import Claim
-from tasks.vae.rows import CURVES, DISTANCES, ROWS, by_seed, data_label, measured
+from tasks.vae.rows import CURVES, DISTANCES, ROWS, by_seed, measured
 
 INVERTED = [row for row in ROWS if row != "vae"]
 READINGS = "figure6.9"

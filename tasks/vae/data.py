@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
-from tasks.engine.batches import EpochBatches, mix_seed
+from tasks.engine.batches import EpochBatches, NumberedBatches, mix_seed
 from tasks.engine.store import ROOT
 from tasks.vae import celeba
 from tasks.vae.cache import Pixels, cached
@@ -98,7 +98,7 @@ class ImageData(L.LightningDataModule):
         assert self.images is not None, "setup() first"
         order = EpochBatches(len(self.train), self.batch_size, self.seed, drop_last=True)
         data = Flipped(self.images, self.train, self.seed if self.flip else None)
-        return DataLoader(data, sampler=Numbered(order), batch_size=None)
+        return DataLoader(data, sampler=NumberedBatches(order), batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
         return DataLoader(list(self.batches(self.test)), batch_size=None, shuffle=False)  # type: ignore[arg-type]
@@ -180,19 +180,3 @@ class Flipped(Dataset[Tensor]):
             mirrored = np.random.default_rng(mix_seed(self.seed, epoch, batch)).random(len(images)) < 0.5
             images[mirrored] = images[mirrored][..., ::-1]  # several times faster than torch.where
         return torch.from_numpy(images)
-
-
-class Numbered(Sampler[tuple[int, int, Tensor]]):
-    """The batches of an `EpochBatches` with the epoch and their number."""
-
-    def __init__(self, batches: EpochBatches) -> None:
-        self.batches = batches
-
-    def set_epoch(self, epoch: int) -> None:
-        self.batches.set_epoch(epoch)
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[tuple[int, int, Tensor]]:
-        return ((self.batches.epoch, i, chosen) for i, chosen in enumerate(self.batches))

@@ -10,13 +10,12 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tasks.engine import plots
 from tasks.engine.store import Run
 from tasks.vae.pictures import BETWEEN, KEPT, show
-from tasks.vae.rows import CURVES, DISTANCES, ROWS, by_seed, data_label, measured
+from tasks.vae.rows import CURVES, DISTANCES, ROWS, by_seed, measured
 
 Table = list[dict[str, Any]]
 COLOURS = {row: f"C{index}" for index, row in enumerate(ROWS)}
@@ -59,7 +58,7 @@ def _distance(runs: Sequence[Run], out: Path, name: str) -> plots.FigureFile | N
         f"rows. Mean over the seeds, 95 % interval.{stand_in}"
     )
     item = CURVES if name == "fid" else f"{CURVES}-{name}"
-    return _save(fig, out, runs, item, DISTANCES[name], rows, caption)
+    return plots.save_labelled(fig, out, runs, item, DISTANCES[name], rows, caption)
 
 
 def _reconstructions(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
@@ -97,7 +96,7 @@ def _gallery(
         with np.load(run.directory / "pictures.npz") as arrays:
             show(ax, arrays[kind][:BETWEEN], name)
         table.append({"row": run.row, "seed": run.seed, "kind": kind, "mse": run.metric("test/mse")})
-    return _save(fig, out, runs, item, title, table, f"{caption} Seed {lines[0][1].seed}.")
+    return plots.save_labelled(fig, out, runs, item, title, table, f"{caption} Seed {lines[0][1].seed}.")
 
 
 def _iterates(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
@@ -115,7 +114,7 @@ def _iterates(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         f"iterate after so many evaluations of the energy's gradient. Seed {run.seed}."
     )
     table: Table = [{"step": step} for step in KEPT]
-    return _save(fig, out, runs, "figure6.9-iterates", "Iterates of the inversion", table, caption)
+    return plots.save_labelled(fig, out, runs, "figure6.9-iterates", "Iterates of the inversion", table, caption)
 
 
 def _inversions(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
@@ -148,7 +147,9 @@ def _inversions(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         "Readings of (6.5) on the trained original VAE: held-out images, followed past the threshold (dotted) at which "
         "the solve as printed stops. Geometric mean over the seeds, 95 % interval."
     )
-    return _save(fig, out, runs, "figure6.9-inversions", "Inversion of the decoder, by reading", table, caption)
+    return plots.save_labelled(
+        fig, out, runs, "figure6.9-inversions", "Inversion of the decoder, by reading", table, caption
+    )
 
 
 def _solver(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
@@ -159,7 +160,7 @@ def _solver(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         ax.set_title(title, fontsize=10)
     fig.supxlabel("epoch")
     caption = "Forward and backward solves in training, mean over an epoch; over the seeds mean and 95 % interval."
-    return _save(fig, out, runs, "figure6.9-solver", "Fixed-point solves per epoch", rows, caption)
+    return plots.save_labelled(fig, out, runs, "figure6.9-solver", "Fixed-point solves per epoch", rows, caption)
 
 
 def _bands(ax: Axes, runs: Sequence[Run], metric: str, names: list[str]) -> Table:
@@ -202,16 +203,3 @@ def _example(runs: Sequence[Run], row: str) -> Run | None:
     """The run of a row whose pictures are shown: that of its first seed that has them."""
     found = (run for _, run in sorted(by_seed(runs, row).items()))
     return next((run for run in found if (run.directory / "pictures.npz").exists()), None)
-
-
-def _save(
-    fig: Figure, out: Path, runs: Sequence[Run], item: str, title: str, rows: Table, caption: str
-) -> plots.FigureFile | None:
-    """Save the figure with its data's name in title and caption, unless nothing was drawn."""
-    saved = None
-    if rows:
-        label = data_label(runs)
-        fig.suptitle(f"{title} ({label})", fontsize=11)
-        saved = plots.save_figure(fig, out, item, title, rows, f"{caption} Data: {label}.")
-    plt.close(fig)
-    return saved

@@ -29,8 +29,3 @@ def by_seed(runs: Sequence[Run], row: str) -> dict[int, Run]:
 def measured(runs: Sequence[Run]) -> list[str]:
     """The distances that at least one run has."""
     return [name for name in DISTANCES if any(f"test/{name}" in run.run["metrics"] for run in runs)]
-
-
-def data_label(runs: Sequence[Run]) -> str:
-    """What the runs were trained and tested on."""
-    return ", ".join(dict.fromkeys(str(run.run["data"]) for run in runs))

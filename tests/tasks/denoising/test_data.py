@@ -19,9 +19,9 @@ from tasks.denoising.data import (
     FolderData,
     Images,
     Train400Data,
-    fixed_noise,
 )
 from tasks.denoising.sources import TEST_PHOTOGRAPHS, TRAIN_PHOTOGRAPHS, embedded
+from tasks.engine.batches import fixed_noise
 from tasks.engine.data import DataNotFoundError
 
 

@@ -16,9 +16,9 @@ from torch import Tensor
 
 import fpi
 from tasks.denoising.data import EmbeddedData
-from tasks.denoising.metrics import psnr
 from tasks.denoising.models import Denoiser, FeedForward, FPIDenoiser, NonLocalMeans
 from tasks.denoising.module import Denoising
+from tasks.engine.image_quality import psnr
 from tasks.engine.job import run_job
 from tasks.engine.store import read_csv
 

@@ -13,11 +13,11 @@ from PIL import Image, ImageOps
 
 import fpi
 from tasks.denoising.images import upright
-from tasks.denoising.metrics import psnr
 from tasks.denoising.models import Denoiser, FeedForward, FPIDenoiser
 from tasks.denoising.module import Denoising
 from tasks.denoising.restore import main
 from tasks.engine import png16
+from tasks.engine.image_quality import psnr
 
 SHADES = np.add.outer(np.arange(20), np.arange(31)) * 5  # 0 to 245
 

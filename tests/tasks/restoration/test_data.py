@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tasks.restoration.batches import fixed_noise
+from tasks.engine.batches import fixed_noise
 from tasks.restoration.data import EmbeddedData, Train400Data
 from tasks.restoration.sources import read_gray
 

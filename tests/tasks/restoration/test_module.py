@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 import fpi
+from tasks.engine.image_quality import psnr
 from tasks.engine.job import run_job
 from tasks.engine.store import read_csv
 from tasks.restoration.data import EmbeddedData
-from tasks.restoration.metrics import psnr
 from tasks.restoration.models import FixedPoint, RelaxedPODM, Restorer
 from tasks.restoration.module import Restoration
 from tasks.restoration.operators import Problem

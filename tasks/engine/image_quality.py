@@ -17,3 +17,8 @@ def ssim(image: Tensor, truth: Tensor) -> Tensor:
     options = {"data_range": 1.0, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     pairs = zip(image[:, 0].double().cpu().numpy(), truth[:, 0].double().cpu().numpy(), strict=True)
     return torch.tensor([structural_similarity(a, b, **options) for a, b in pairs], dtype=torch.double)
+
+
+def rounded(image: Tensor) -> Tensor:
+    """The image as an 8-bit file keeps it: clipped to [0, 1] and rounded to 256 grey levels."""
+    return (image.clamp(0, 1) * 255).round() / 255

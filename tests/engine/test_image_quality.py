@@ -1,4 +1,4 @@
-"""tasks.denoising.metrics against scikit-image and torchmetrics."""
+"""tasks.engine.image_quality against scikit-image and torchmetrics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from tasks.denoising.metrics import psnr, rounded, ssim
+from tasks.engine.image_quality import psnr, rounded, ssim
 
 
 def test_scores_equal_scikit_images() -> None:
