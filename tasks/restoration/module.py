@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor
 
 from tasks.engine.image_quality import psnr, ssim
+from tasks.engine.scored import ScoredModule
 from tasks.restoration.data import MAIN, EvaluationBatch
 from tasks.restoration.models import Restorer
 from tasks.restoration.operators import Problem
@@ -18,7 +18,7 @@ from tasks.restoration.pictures import write_pictures
 from tasks.restoration.podm import start
 
 
-class Restoration(L.LightningModule):
+class Restoration(ScoredModule):
     """Trains a row, or tries its candidate settings, and scores it.
 
     Logged per epoch: train/loss (MSE; of the denoiser for rows around one), val/psnr, grad/norm (before clipping),
@@ -31,18 +31,16 @@ class Restoration(L.LightningModule):
         optimizer, scheduler: called with the parameters, and with the optimiser; not used without parameters.
     """
 
+    network: Restorer
+
     def __init__(
         self,
         network: Restorer,
         optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
         scheduler: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler],
     ) -> None:
-        super().__init__()
-        self.network, self.optimizer, self.scheduler = network, optimizer, scheduler
-        self.scores: dict[str, list[Tensor]] = {}
-        self.sums: dict[str, float | Tensor] = {}  # of an epoch
-        self.batches = 0
-        self.diverged = False
+        super().__init__(network)
+        self.optimizer, self.scheduler = optimizer, scheduler
 
     def configure_optimizers(self) -> Any:
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
@@ -60,26 +58,13 @@ class Restoration(L.LightningModule):
         loss = self.network.training_loss(*batch)
         if loss is None or not loss.requires_grad:
             return None
-        if not torch.isfinite(loss):
-            self._stop()
-            return None  # no optimiser step
-        self._add("train/loss", loss.detach())
-        return loss
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients).detach()
-        if torch.isfinite(norm):
-            self._add("grad/norm", norm)
-        else:
-            self._stop()
-            self.network.zero_grad()  # without gradients, the optimiser leaves the weights
+        return self.finite(loss)
 
     def on_train_batch_end(self, outputs: Any, batch: tuple[Problem, Tensor], index: int) -> None:
         if self.diverged or outputs is None:
             return
         for name, value in self.network.solver_metrics().items():
-            self._add(f"solver/{name}", value)
+            self.add(f"solver/{name}", value)
         self.batches += 1
 
     def on_train_epoch_end(self) -> None:
@@ -91,23 +76,17 @@ class Restoration(L.LightningModule):
     def validation_step(self, batch: EvaluationBatch, index: int) -> None:
         _, problem, truth = batch
         with torch.no_grad():
-            self._score("val/psnr", psnr(self.network(problem), truth))
-
-    def on_validation_epoch_end(self) -> None:
-        self._log_scores()
+            self.score("val/psnr", psnr(self.network(problem), truth))
 
     def test_step(self, batch: EvaluationBatch, index: int) -> None:
         which, problem, truth = batch
         with torch.no_grad():
             image = self.network(problem)
         prefix = "test/" if which == MAIN else f"test/{which}_"
-        self._score(f"{prefix}psnr", psnr(image, truth))
-        self._score(f"{prefix}ssim", ssim(image, truth))
+        self.score(f"{prefix}psnr", psnr(image, truth))
+        self.score(f"{prefix}ssim", ssim(image, truth))
         if which == MAIN:
-            self._score("test/psnr_input", psnr(start(problem), truth))
-
-    def on_test_epoch_end(self) -> None:
-        self._log_scores()
+            self.score("test/psnr_input", psnr(start(problem), truth))
 
     def artifacts(self, directory: Path) -> dict[str, Path]:
         """Write the pictures and curves of the figures; returns the pictures by title."""
@@ -115,19 +94,3 @@ class Restoration(L.LightningModule):
         _, problem, truth = next(iter(batches))
         problem = Problem(*(part.to(self.device) for part in problem))
         return write_pictures(self.network, problem, truth.to(self.device), directory)
-
-    def _stop(self) -> None:
-        self.diverged = True
-        self.trainer.should_stop = True
-
-    def _add(self, name: str, value: float | Tensor) -> None:
-        self.sums[name] = self.sums.get(name, 0.0) + value
-
-    def _score(self, name: str, values: Tensor) -> None:
-        self.scores.setdefault(name, []).append(values.cpu())
-
-    def _log_scores(self) -> None:
-        """Log the mean over the images of every score."""
-        for name, parts in self.scores.items():
-            self.log(name, torch.cat(parts).mean().float())
-        self.scores = {}
