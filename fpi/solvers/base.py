@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 from torch import Tensor
 
@@ -30,7 +31,11 @@ class Solver:
     Args:
         criterion: `fpi.Relative` (eq. 5.4) or `fpi.Absolute` (eq. 5.6), per sample or per batch.
         max_iter: cap on the iterations.
-        check_every: evaluate the criterion every so many iterations (each check reads a number from the device).
+        check_every: evaluate the criterion every so many iterations (each check reads a number from the device);
+            `"auto"` checks the first three, then looks ahead: at the rate at which the fastest sample has converged so
+            far it halves the distance to its end each time.  So a check costs next to nothing in a long solve, and a
+            sample that converges at a steady rate still stops at the first iteration that meets the criterion.
+            With `1` that holds for every sample, whatever the others in the batch do.
         on_failure: what to do when a sample has not converged at the cap: `"warn"`, `"raise"` or `"ignore"`.
             Non-finite values raise `fpi.FixedPointError` unless the policy is `"ignore"`.
         compact: converged samples leave the working batch, so that one hard sample does not make all of them pay.
@@ -41,16 +46,16 @@ class Solver:
 
     criterion: Criterion = field(default_factory=Relative)
     max_iter: int = 500
-    check_every: int = 1
+    check_every: int | Literal["auto"] = "auto"
     on_failure: OnFailure = "warn"
     compact: bool = True
     trace: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_iter", "check_every"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{type(self).__name__}({name}=...) must be an integer ≥ 1, got {value!r}")
+            value, other = getattr(self, name), ' or "auto"' * (name == "check_every")
+            if not (isinstance(value, int) and value >= 1 or other and value == "auto"):
+                raise ValueError(f"{type(self).__name__}({name}=...) must be an integer ≥ 1{other}, got {value!r}")
         if self.on_failure not in ("warn", "raise", "ignore"):
             raise ValueError(f"on_failure must be 'warn', 'raise' or 'ignore', got {self.on_failure!r}")
 
@@ -67,9 +72,10 @@ class Solver:
             FixedPointError: non-finite values, or no convergence under `on_failure="raise"`.
         """
         x, rule, watch = x0, self._begin(x0), Watch(self, step, x0)
+        due = 1 if self.check_every == "auto" else self.check_every
         for n in range(1, self.max_iter + 1):
             gx = watch.evaluate(x)
-            if n % self.check_every and n < self.max_iter:
+            if n < min(due, self.max_iter):
                 x = watch.keep_frozen(x, rule(x, gx))
                 continue
             if watch.check(n, watch.change(gx, x), x) or n == self.max_iter:
@@ -81,6 +87,7 @@ class Solver:
                 new = take(new, rows)
                 rule.keep(rows)
             x = new
+            due = n + (watch.patience() if self.check_every == "auto" else self.check_every)
         return watch.finish(x)
 
 

@@ -18,6 +18,7 @@ from fpi.solvers.step import State, Step
 if TYPE_CHECKING:
     from fpi.solvers.base import Solver
 
+_LONGEST = 16  # iterations between two checks, however far the end
 _AGREE = 5e-3  # relative; a smaller batch takes other kernels, which round differently (half precision included)
 
 
@@ -31,13 +32,14 @@ class Watch:
         self.solver, self.step, self.name = solver, step, type(solver).__name__
         self.batch, self.like = x[0].shape[0], x[0]
         self.tol = solver.criterion.threshold(step.precision or self.like.dtype)
-        self.n = self.gap = 0
+        self.n = self.gap = self.checks = 0
         self.evaluations = self.sample_evaluations = 0
         self.working = self.batch  # samples in the working batch
         self.numbers: Tensor | None = None  # their places in the whole batch; None: all of it
         self.frozen: Tensor | None = None  # (working,) samples that stopped before this check
         self.fresh: Tensor | None = None  # (working,) samples that stopped at this check
         self.residual = self.before = torch.full((1,), math.nan, device=self.like.device)
+        self.start: tuple[int, Tensor] | None = None  # iteration and residuals of the second check
         self.stops: tuple[Tensor, Tensor] | None = None  # (working,) iteration of the stop, shrinking of the residual
         self.left: tuple[State, Tensor, Tensor, Tensor] | None = None  # state, residual, stops of the whole batch
         self.trusted = False
@@ -68,10 +70,10 @@ class Watch:
         """
         tol, self.fresh = self.tol, None
         residual = self.solver.criterion.residual(change, x)
-        self.gap, self.n = n - self.n, n
+        self.gap, self.n, self.checks = n - self.n, n, self.checks + 1
         if self.frozen is not None:
             residual = torch.where(self.frozen, self.residual, residual)
-        self.before, self.residual = self.residual, residual
+        self.before, self.residual = self.residual.expand_as(residual), residual
         if self.solver.trace:
             self.trace.append(self._whole_residual().detach().clone())
         if residual.numel() == 0:
@@ -93,6 +95,31 @@ class Watch:
             fresh = done if self.frozen is None else done & ~self.frozen
             self.fresh, self.stops = fresh, self._stops(fresh)
         return False
+
+    def patience(self) -> int:
+        """Iterations until the next check is worth its cost: half as many as the first sample still needs.
+
+        A sample is taken to converge as fast as at the last check or on the average, whichever is faster.  The first
+        check does not count: relative to x0 = 0 any change is infinite.  A trace is of every iteration.
+        """
+        if self.solver.trace:
+            return 1
+        residual = self.residual.detach()
+        if self.checks == 2:
+            self.start = self.n, residual
+        if self.start is None or self.n == self.start[0]:
+            return 1
+        since, first = self.start
+        lately, overall = (
+            (self.before.detach() / residual).log() / self.gap,
+            (first / residual).log() / (self.n - since),
+        )
+        speed = torch.maximum(lately, overall)
+        left = (residual / self.tol).log() / speed
+        left = torch.where(speed > 0, left, math.inf)
+        if self.frozen is not None:
+            left = torch.where(self.frozen, math.inf, left)
+        return max(1, int(min(float(left.min()) / 2, self.n, _LONGEST)))
 
     def _stops(self, fresh: Tensor | None) -> tuple[Tensor, Tensor]:
         shrinking = (self.residual / self.before).pow(0.5 / max(self.gap, 1))
@@ -138,6 +165,9 @@ class Watch:
         self.numbers = rows if self.numbers is None else self.numbers[rows]
         assert self.stops is not None
         self.residual, self.stops = self.residual[rows], (self.stops[0][rows], self.stops[1][rows])
+        self.before = self.before[rows]
+        if self.start is not None:
+            self.start = self.start[0], self.start[1][rows]
         self.step, self.working, self.frozen = smaller, going, None
         return rows
 

@@ -34,10 +34,16 @@ CUT_SOLVERS: dict[str, fpi.Solver] = {
     "damped": fpi.Picard(damping=0.7, **CUT_CRITERION),
     "anderson": fpi.Anderson(**CUT_CRITERION),
     "broyden": fpi.Broyden(**CUT_CRITERION),
+    "each": fpi.Picard(check_every=1, **CUT_CRITERION),
     "check_every": fpi.Picard(check_every=4, **CUT_CRITERION),
     "anderson-check_every": fpi.Anderson(check_every=3, **CUT_CRITERION),
     "broyden-check_every": fpi.Broyden(check_every=3, **CUT_CRITERION),
 }
+
+
+def spacing(solver: fpi.Solver) -> int:
+    """Iterations between two checks where convergence is near."""
+    return 1 if solver.check_every == "auto" else solver.check_every
 
 
 class SmoothEnergy(nn.Module):

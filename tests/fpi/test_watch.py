@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import fpi
 from tests.fpi.problems import CUT_CRITERION as CRITERION
-from tests.fpi.problems import CUT_SOLVERS, DOUBLE, NEARLY, TURN, SmoothEnergy, interleaved, one_hard, turning
+from tests.fpi.problems import CUT_SOLVERS, DOUBLE, NEARLY, TURN, SmoothEnergy, interleaved, one_hard, spacing, turning
 
 every_solver = pytest.mark.parametrize("solver", CUT_SOLVERS.values(), ids=CUT_SOLVERS)
 
@@ -36,7 +36,9 @@ def test_every_sample_ends_as_if_it_were_alone(solver: fpi.Solver, batch) -> Non
     )
     # smaller batches take other kernels, and accelerated methods amplify their rounding
     close: dict[str, Any] = {"rtol": 1e-8, "atol": 1e-9}
-    apart = 0 if type(solver) is fpi.Picard else 2 * solver.check_every
+    apart = 0 if type(solver) is fpi.Picard else 2 * spacing(solver)
+    # an unsteady convergence looked ahead for by itself is looked at elsewhere than together with others
+    late = apart + 16 * (apart > 0 and solver.check_every == "auto")
     torch.testing.assert_close(x, whole_x, **close)
     torch.testing.assert_close(dz, whole_dz, **close)
     for mine, other in ((info, whole), (info.backward, whole.backward)):
@@ -46,8 +48,8 @@ def test_every_sample_ends_as_if_it_were_alone(solver: fpi.Solver, batch) -> Non
         alone, gradient, single = solve(solver, rate[i : i + 1], z[i : i + 1])
         torch.testing.assert_close(x[i], alone[0], **close)
         torch.testing.assert_close(dz[i], gradient[0], **close)
-        assert abs(single.iterations.item() - info.iterations[i]) <= apart
-        assert abs(single.backward.iterations.item() - info.backward.iterations[i]) <= apart
+        assert abs(single.iterations.item() - info.iterations[i]) <= late
+        assert abs(single.backward.iterations.item() - info.backward.iterations[i]) <= late
 
 
 @every_solver
@@ -56,7 +58,7 @@ def test_one_hard_sample_does_not_cost_a_batch(solver: fpi.Solver) -> None:
     info = solve(solver, rate, z)[2]
     for direction in (info, info.backward):
         assert direction.converged.all() and direction.iterations.argmax() == 17
-        easy = max(int(direction.iterations.sort().values[-2]), solver.check_every)
+        easy = max(int(direction.iterations.sort().values[-2]), spacing(solver))
         # all of the batch until the easy ones are done, then the hard one alone; one evaluation tries the cut
         assert direction.sample_evaluations <= 24 * (easy + 1) + direction.evaluations
         assert direction.sample_evaluations < 0.9 * direction.evaluations * 24
