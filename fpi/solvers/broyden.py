@@ -67,10 +67,11 @@ class _Updater(History):
         self.u = put(self.u, error * factor, slot)
         self.v = put(self.v, dual, slot)
 
-    def propose(self, plain: Tensor, f: Tensor) -> Tensor:
+    def propose(self, plain: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
         assert self.u is not None and self.v is not None
         u, v = self._used(self.u), self._used(self.v)
-        return torch.baddbmm(plain[:, None], dots(v, f), u, alpha=-1)[:, 0]  # x − H f = x + f − Σ u_k v_kᵀ f
+        weights = dots(v, f)
+        return torch.baddbmm(plain[:, None], weights, u, alpha=-1)[:, 0], weights[:, 0]  # x + f − Σ u_k v_kᵀ f
 
     def _sum(self, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
         """Σ u_k v_kᵀ w."""

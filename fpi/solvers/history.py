@@ -15,7 +15,7 @@ class History(Rule):
     """An accelerated rule on flat states x (batch, features) with residuals f = g(x) − x and plain steps x + β f.
 
     The safeguard: a sample whose residual exceeds `growth` times its best so far, or for which the method proposes
-    something that is not finite, takes a plain step and forgets its history.
+    weights that are not finite, takes a plain step and forgets its history.
     """
 
     def __init__(self, memory: int, growth: float, mixing: float, x: State) -> None:
@@ -38,8 +38,8 @@ class History(Rule):
         else:
             self.observe(plain, f, self.last, self.n % self.memory)
             self.n += 1
-            proposal = self.propose(plain, f)
-            finite = torch.isfinite(proposal.sum(1, dtype=torch.promote_types(proposal.dtype, torch.float32)))
+            proposal, weights = self.propose(plain, f)
+            finite = torch.isfinite(weights.sum(1, dtype=torch.promote_types(f.dtype, torch.float32)))
             distrust = ~((size <= self.growth * self.best) & finite)
             self.best = torch.minimum(size, self.best)
             if bool(distrust.any()):
@@ -55,8 +55,8 @@ class History(Rule):
         """Take in how far the plain step and the residual moved since the `last` ones, in place of the oldest."""
         raise NotImplementedError  # pragma: no cover
 
-    def propose(self, plain: Tensor, f: Tensor) -> Tensor:
-        """The next state from the history."""
+    def propose(self, plain: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
+        """The next state from the history, and the weights (batch, terms) that its terms have in it."""
         raise NotImplementedError  # pragma: no cover
 
     def windows(self) -> list[str]:

@@ -48,7 +48,8 @@ def test_anderson_satisfies_the_secant_equations_of_its_window(memory: int, mixi
     seen = run(rule, curved, x, 6)
     pairs = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(seen, seen[1:], strict=False)][-memory:]
     for dx, df in pairs:
-        proposal = rule.propose(mixing * df, df)  # x − H f at x = 0, where the plain step is β f
+        rule.along = torch.einsum("bmf,bf->bm", rule.df, df)
+        proposal, _ = rule.propose(mixing * df, df)  # x − H f at x = 0, where the plain step is β f
         torch.testing.assert_close(proposal, -dx, rtol=1e-6, atol=1e-9)
 
 
