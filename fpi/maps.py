@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.utils import _pytree as pytree
 
+from fpi.contraction.budget import Held, Limited, holding, limited_weights
 from fpi.flat import FlatMap, Leaves, take_marked
 from fpi.solvers.step import Objective, State, Step
 
@@ -32,6 +33,9 @@ def lock_of(module: nn.Module) -> AbstractContextManager[Any]:
 class Map(FlatMap):
     """x ↦ g(x, *args; θ) over flat tensors: `leaves` holds the tensors of `args`, then the parameters θ.
 
+    Weights that a spectral budget limits follow as leaves of their own: computed from θ once, outside of the node, so
+    that forward solve, backward solve and gradients share one computation of the norms, and its one derivative.
+
     With `per_sample`, tensors of `args` whose first dimension has the size of the batch carry one entry a sample.
     """
 
@@ -46,13 +50,21 @@ class Map(FlatMap):
         self.lock: AbstractContextManager[Any] = nullcontext() if self.module is None else lock_of(self.module)
         with self.lock:
             named = dict(self.module.named_parameters()) if self.module is not None else {}
+            held = limited_weights(self.module) if self.module is not None else {}
         self.names = list(named)
-        self.leaves: list[Tensor] = [leaf for leaf in arg_leaves if isinstance(leaf, Tensor)] + list(named.values())
-        batch, tensors = self.x_leaves[0].shape[0], len(self.leaves) - len(named)
+        tensors = [leaf for leaf in arg_leaves if isinstance(leaf, Tensor)]
+        self.first, batch = len(tensors), self.x_leaves[0].shape[0]  # place of the first parameter; size of the batch
+        places = {id(parameter): place for place, parameter in enumerate(named.values())}
+        self.budgets = {  # each with the places of the parameters it depends on; of others the norms are g's own affair
+            budget: [places[id(source)] for source in limited.sources]
+            for budget, limited in held.items()
+            if all(id(source) in places for source in limited.sources)
+        }
+        self.leaves: list[Tensor] = [*tensors, *named.values(), *(held[budget].value for budget in self.budgets)]
         self.per_sample = None
-        if per_sample or tensors == 0:
-            self.per_sample = [leaf.dim() > 0 and leaf.shape[0] == batch for leaf in self.leaves[:tensors]]
-            self.per_sample += [False] * len(named)
+        if per_sample or not tensors:
+            self.per_sample = [leaf.dim() > 0 and leaf.shape[0] == batch for leaf in tensors]
+            self.per_sample += [False] * (len(self.leaves) - self.first)
         device_type = self.x_leaves[0].device.type
         available = torch.amp.is_autocast_available(device_type)
         enabled = available and torch.is_autocast_enabled(device_type)
@@ -65,7 +77,15 @@ class Map(FlatMap):
         return pytree.tree_unflatten(merged, self.arg_spec)
 
     def _parameters(self, leaves: Leaves) -> dict[str, Tensor]:
-        return dict(zip(self.names, leaves[len(leaves) - len(self.names) :], strict=True))
+        return dict(zip(self.names, leaves[self.first : self.first + len(self.names)], strict=True))
+
+    def _limited(self, leaves: Leaves) -> Held:
+        """The leaves that take the place of limited weights, wherever these would be computed from these parameters."""
+        parameters, values = leaves[self.first :], leaves[self.first + len(self.names) :]
+        return {
+            budget: Limited([parameters[place] for place in places], True, value)
+            for (budget, places), value in zip(self.budgets.items(), values, strict=True)
+        }
 
     def _holds(self, leaves: Leaves) -> bool:
         """Are these the very parameters the module has now?  Then it can be called without substituting them."""
@@ -78,6 +98,7 @@ class Map(FlatMap):
     def _wrap(self, leaves: Leaves) -> Callable[[State], State]:
         args = self._arguments(leaves)
         parameters = None if self._holds(leaves) else self._parameters(leaves)
+        limited = holding(self._limited(leaves)) if self.budgets else nullcontext()
         buffers: dict[str, Tensor] = {}
         if self.module is not None and torch._C._are_functorch_transforms_active():
             # a transform refuses updates of what it does not follow (running statistics): they go to copies
@@ -87,7 +108,7 @@ class Map(FlatMap):
 
         def apply(x: State) -> State:
             state = x[0] if one_tensor else pytree.tree_unflatten(x, self.x_spec)
-            with self.lock:
+            with self.lock, limited:
                 if parameters is None and not buffers:
                     out = self.g(state, *args)
                 else:
@@ -112,8 +133,8 @@ class Map(FlatMap):
         return self._wrap(leaves)(x)
 
     def owned(self, leaves: Leaves) -> Sequence[bool]:
-        parameters = len(self.names)
-        return [False] * (len(leaves) - parameters) + [self._holds(leaves)] * parameters
+        budgets = [False] * len(self.budgets)
+        return [False] * self.first + [self._holds(leaves)] * len(self.names) + budgets
 
     def bind(self, leaves: Leaves) -> Step:
         """See `FlatMap.bind`; every evaluation is checked.

@@ -76,7 +76,7 @@ class SpectralBudget(nn.Module):
             return self._limit(weight)
         entry = held.get(self)
         if entry is None or not entry.serves([weight, *others]):
-            entry = held[self] = _Entry([weight, *others], torch.is_grad_enabled(), self._limit(weight))
+            entry = held[self] = Limited([weight, *others], torch.is_grad_enabled(), self._limit(weight))
         return entry.value
 
     def right_inverse(self, weight: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class SpectralBudget(nn.Module):
         return f"factor={self.factor}, state_features={self.state_features}, slack={self.slack}"
 
 
-class _Entry(NamedTuple):
+class Limited(NamedTuple):
     """A limited weight, and the tensors and the grad mode from which it was computed."""
 
     sources: list[Any]
@@ -105,9 +105,11 @@ class _Entry(NamedTuple):
         return same and (self.attached or not torch.is_grad_enabled())
 
 
+Held = dict[SpectralBudget, Limited]
+
 # Not parametrize.cached(): that cache is the process', so that another thread keeps it alive beyond an optimiser's
 # step, and it does not notice parameters that are substituted (functional_call), as in the node's backward pass.
-_HELD: ContextVar[dict[SpectralBudget, _Entry] | None] = ContextVar("fpi.contraction.hold", default=None)
+_HELD: ContextVar[Held | None] = ContextVar("fpi.contraction.hold", default=None)
 
 
 @contextmanager
@@ -121,8 +123,31 @@ def hold() -> Iterator[None]:
     if _HELD.get() is not None:
         yield
         return
-    token = _HELD.set({})
-    try:
+    with holding({}):
         yield
-    finally:
-        _HELD.reset(token)
+
+
+class holding:  # noqa: N801 - used as a function; a class enters and leaves faster than a generator
+    """Inside the block, `held` serves and collects the limited weights."""
+
+    def __init__(self, held: Held) -> None:
+        self.held = held
+
+    def __enter__(self) -> None:
+        self.token = _HELD.set(self.held)
+
+    def __exit__(self, *_: object) -> None:
+        _HELD.reset(self.token)
+
+
+def limited_weights(module: nn.Module) -> Held:
+    """The weights of all budgets within a module, as held by the present block: computed if they were not yet."""
+    lists = [child for child in module.modules() if isinstance(child, parametrize.ParametrizationList)]
+    budgets = {budget: chain for chain in lists for budget in chain if isinstance(budget, SpectralBudget)}
+    if not budgets:
+        return {}
+    with hold():
+        for chain in budgets.values():
+            chain()
+        held = _HELD.get() or {}
+        return {budget: held[budget] for budget in budgets if budget in held}  # type: ignore[index]

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 
 from tasks.classification.features import ImageShape, convolutional, fully_connected
-from tasks.classification.operators import MonotoneOperator, OneLayer, TwoLayers
+from tasks.classification.monotone import ConvMonotoneOperator, MonotoneOperator
+from tasks.classification.operators import OneLayer, TwoLayers
 from tasks.classification.resnet import resnet56
 
 CLASSES = 10
+POOL = 4  # pixels a side over which the convolutional monotone operator network averages its latents
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Q: images ↦ v; R: (u, v) ↦ u; S: u ↦ outputs of shape (batch, 10); u and v have shape (batch, latent)."""
+    """Q: images ↦ v; R: (u, v) ↦ u; S: u ↦ outputs of shape (batch, 10); u and v have shape (batch, latent).
+
+    Those of a convolutional operator have shape (batch, latent, height, width).
+    """
 
     features: nn.Module
     operator: nn.Module
@@ -52,6 +58,22 @@ def mon_fc(image: ImageShape, bound: float | None) -> Parts:
     return Parts(features, MonotoneOperator(latent, 1.0), nn.Linear(latent, CLASSES), latent)
 
 
+def mon_conv(image: ImageShape, bound: float | None, channels: int = 56) -> Parts:
+    """MNIST, the convolutional monotone operator network of Winston & Kolter (2020): 84,460 parameters.
+
+    Raises:
+        ValueError: an image of fewer than 4 pixels a side.
+    """
+    inputs, height, width = image
+    if min(height, width) < POOL:
+        raise ValueError(
+            f"images of {height} × {width} pixels are too small to be averaged over {POOL} × {POOL} pixels"
+        )
+    head = [nn.AvgPool2d(POOL), nn.Flatten(), nn.Linear(channels * (height // POOL) * (width // POOL), CLASSES)]
+    features = nn.Conv2d(inputs, channels, 3, padding=1)
+    return Parts(features, ConvMonotoneOperator(channels, 1.0), nn.Sequential(*head), channels)
+
+
 def svhn(image: ImageShape, bound: float | None) -> Parts:
     """SVHN: 153,530 parameters. S ends in a softmax, and the loss takes another (as released)."""
     features = convolutional(image, [30, 40], 5, latent := 100, nn.LeakyReLU(0.1), [], None)
@@ -76,6 +98,8 @@ ARCHITECTURES: dict[str, Callable[[ImageShape, float | None], Parts]] = {
     "fc": fc,
     "conv": conv,
     "mon_fc": mon_fc,
+    "mon_conv": mon_conv,
+    "mon_conv_small": partial(mon_conv, channels=8),  # for a CPU: an evaluation costs a fortieth
     "svhn": svhn,
     "cifar10": cifar10,
     "cifar10_aug": cifar10_aug,

@@ -1,4 +1,4 @@
-"""The latent maps R of the paper's models, and that of monotone operator networks.
+"""The latent maps R of the paper's models.
 
 With v = Q(d), T(u; d) = R(u, v) is the network operator whose fixed point in u is wanted (eq. 4 of the paper). Each map
 is a contraction in u by construction: the linear maps that u passes have norm at most 1 (`fpi.contraction`), the
@@ -63,40 +63,3 @@ class TwoLayers(nn.Module):
 
     def forward(self, u: Tensor, v: Tensor) -> Tensor:
         return torch.add(v, self.path(F.leaky_relu(u, 0.1)), alpha=self.gamma)
-
-
-class MonotoneOperator(nn.Module):
-    """u = relu(W u + v) with I − W ≥ m I, W = (1 − m) I − AᵀA + B − Bᵀ.
-
-    The monotone operator network of Winston & Kolter (2020). The solution is unique for every A and B, though
-    u ↦ relu(W u + v) itself need not contract. It is the fixed point of forward-backward splitting,
-    R(u, v) = relu((1 − α) u + α (W u + v)), which contracts for 0 < α < 2 m / ‖I − W‖².
-
-    Args:
-        latent: size of u.
-        monotonicity: m, above 0.
-    """
-
-    def __init__(self, latent: int, monotonicity: float) -> None:
-        super().__init__()
-        if not monotonicity > 0:
-            raise ValueError(f"monotonicity (m) must be above 0, got {monotonicity}: the solution would not be unique")
-        self.monotonicity = monotonicity
-        self.a = nn.Linear(latent, latent, bias=False)
-        self.b = nn.Linear(latent, latent, bias=False)
-
-    def monotone(self) -> Tensor:
-        """I − W, (latent, latent)."""
-        a, b = self.a.weight, self.b.weight
-        unit = torch.eye(len(a), dtype=a.dtype, device=a.device)
-        return self.monotonicity * unit + a.t() @ a - b + b.t()
-
-    def inject(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        """(v, α): the step m / ‖I − W‖², in the middle of what converges; the solution does not depend on it."""
-        with torch.no_grad():
-            return v, self.monotonicity / fpi.contraction.gram_norm(self.monotone(), 1.1).square()
-
-    def forward(self, u: Tensor, injected: tuple[Tensor, Tensor]) -> Tensor:
-        v, step = injected
-        moved = self.monotonicity * u + self.a(u) @ self.a.weight - self.b(u) + u @ self.b.weight  # (I − W) u
-        return F.relu(u + step * (v - moved))

@@ -1,4 +1,4 @@
-"""The latent maps R: the published formulas, contraction at every weight, and the monotone operator's solution."""
+"""The latent maps R: the published formulas, and contraction at every weight."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import fpi
-from tasks.classification.operators import MonotoneOperator, OneLayer, TwoLayers
+from tasks.classification.operators import OneLayer, TwoLayers
 
 LATENT = 12
 
@@ -61,44 +61,3 @@ def test_without_a_bound_they_need_not() -> None:
         operator.path.weight.mul_(50)
     u, v = torch.randn(2, 5, LATENT)
     assert fpi.contraction.jacobian_norm(operator, u, operator.inject(v)).max() > 1
-
-
-def mon(scale: float = 1.0) -> MonotoneOperator:
-    torch.manual_seed(0)
-    operator = MonotoneOperator(LATENT, 0.5).double()
-    with torch.no_grad():
-        for parameter in operator.parameters():
-            parameter.mul_(scale)
-    return operator
-
-
-@pytest.mark.parametrize("scale", [1.0, 4.0])
-def test_the_monotone_operators_solution(scale: float) -> None:
-    operator, v = mon(scale), torch.randn(7, LATENT, dtype=torch.float64)
-    solver = fpi.Anderson(criterion=fpi.Relative(1e-24), max_iter=3000, on_failure="raise")
-    u = fpi.FPILayer(operator, solver=solver)(v)
-    w = torch.eye(LATENT, dtype=torch.float64) - operator.monotone()
-    torch.testing.assert_close(F.relu(u @ w.t() + v), u, rtol=0, atol=1e-9)
-    assert torch.linalg.eigvalsh(operator.monotone() + operator.monotone().t()).min() >= 2 * 0.5 - 1e-9
-    source = operator.inject(v)
-    assert (fpi.contraction.jacobian_norm(operator, u.detach(), source) < 1).all()
-    if scale > 1:  # the equation as it stands is no contraction
-        assert torch.linalg.matrix_norm(w.detach(), 2) > 1
-
-
-def test_the_step_of_the_splitting_changes_no_gradient() -> None:
-    operator, v = mon(), torch.randn(4, LATENT, dtype=torch.float64)
-    solver = fpi.Anderson(criterion=fpi.Relative(1e-26), max_iter=5000)
-    found = []
-    for factor in (1.0, 0.3):
-        inject, operator.inject = operator.inject, lambda v, f=factor: (v, MonotoneOperator.inject(operator, v)[1] * f)  # type: ignore[method-assign]
-        u = fpi.FPILayer(operator, solver=solver, adjoint=fpi.BackwardFPI(solver))(v)
-        found.append(torch.autograd.grad(u.square().sum(), list(operator.parameters())))
-        operator.inject = inject  # type: ignore[method-assign]
-    for a, b in zip(*found, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9)
-
-
-def test_a_monotonicity_that_is_not_positive_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"monotonicity \(m\) must be above 0, got 0"):
-        MonotoneOperator(3, 0)
