@@ -17,7 +17,7 @@ adjoint            c                                           cost             
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -100,20 +100,21 @@ class NormalCG(Adjoint):
     second derivatives.  (The released code of that paper solves another system: see the tests against dense algebra.)
 
     Args:
-        max_iter, criterion, on_failure: as for `fpi.Solver`; 500 iterations are that paper's.
+        max_iter, criterion, on_failure, compact, trace: as for `fpi.Solver`; 500 iterations are that paper's.
     """
 
     max_iter: int = 500
     criterion: Criterion | None = None
     on_failure: OnFailure = "warn"
+    compact: bool = True
+    trace: bool = False
 
     def __post_init__(self) -> None:
         self._backward()  # refuses bad options at once
 
     def _backward(self) -> BackwardFPI:
-        options = {} if self.criterion is None else {"criterion": self.criterion}
-        solver = ConjugateGradient(max_iter=self.max_iter, on_failure=self.on_failure, **options)  # type: ignore[arg-type]
-        return BackwardFPI(solver)
+        given = {option.name: getattr(self, option.name) for option in fields(self)}
+        return BackwardFPI(ConjugateGradient(**{name: value for name, value in given.items() if value is not None}))
 
     def cotangent(
         self, linear: Tape | Differentiable, v: State, c0: State | None = None

@@ -127,7 +127,7 @@ def hold() -> Iterator[None]:
         yield
 
 
-class holding:  # noqa: N801 - used as a function; a class enters and leaves faster than a generator
+class holding:  # used as a function: a class enters and leaves faster than a generator
     """Inside the block, `held` serves and collects the limited weights."""
 
     def __init__(self, held: Held) -> None:

@@ -94,6 +94,68 @@ def test_easy_samples_leave_and_hard_ones_end_exact() -> None:
     torch.testing.assert_close(found, 1 / (1 + rate * x.detach().sin()), rtol=1e-7, atol=0)
 
 
+def one_hard_sample(adjoint: fpi.Adjoint, rows: slice = slice(None)) -> tuple[Tensor, fpi.SolveInfo]:
+    """dx̂/db of x = s (A x) + b with 15 small s and a large one, and the diagnostics of the backward solve."""
+    a, b = contraction(20, 0.95), torch.ones(16, 20, dtype=DOUBLE)[rows].requires_grad_()
+    scale = torch.full((16, 1), 0.01, dtype=DOUBLE)
+    scale[5] = 1.0
+    x, info = fpi.fixed_point(
+        lambda x, s, a, b: s * (x @ a.T) + b,
+        torch.zeros_like(b),
+        scale[rows],
+        a,
+        b,
+        solver=fpi.Anderson(criterion=NEARLY),
+        adjoint=adjoint,
+        per_sample=True,
+        return_info=True,
+    )
+    return torch.autograd.grad(x, b, torch.ones_like(x))[0], info.backward
+
+
+def test_compaction_changes_no_value_and_spares_the_products_of_converged_samples() -> None:
+    criterion = fpi.Relative(1e-22)
+    c, info = one_hard_sample(fpi.NormalCG(criterion=criterion))
+    whole_c, whole = one_hard_sample(fpi.NormalCG(criterion=criterion, compact=False))
+    torch.testing.assert_close(c, whole_c, rtol=1e-9, atol=1e-11)
+    assert info.converged.all() and (info.iterations - whole.iterations).abs().max() <= 1
+    assert whole.sample_evaluations == 16 * whole.evaluations
+    easy = int(info.iterations.sort().values[-2])
+    assert info.iterations.argmax() == 5 and info.iterations[5] > easy + 3
+    # two products an iteration, of all until the easy samples are done, then of one; one more tries the cut
+    assert info.sample_evaluations <= 16 * (2 * easy + 2) + info.evaluations
+    for i in (0, 5):
+        alone, single = one_hard_sample(fpi.NormalCG(criterion=criterion), slice(i, i + 1))
+        torch.testing.assert_close(c[i], alone[0], rtol=1e-9, atol=1e-11)
+        assert abs(single.iterations.item() - info.iterations[i]) <= 1
+
+
+def test_compaction_reaches_second_derivatives_and_forward_mode() -> None:
+    rate = torch.full((8, 1), 0.05, dtype=DOUBLE)
+    rate[3] = 0.95
+    z = torch.linspace(0, 1, 16, dtype=DOUBLE).reshape(8, 2).requires_grad_()
+
+    def f(z: Tensor, compact: bool) -> Tensor:
+        adjoint = fpi.NormalCG(criterion=fpi.Relative(1e-22), compact=compact)
+        solver = fpi.Picard(criterion=NEARLY, compact=compact)
+        return fpi.fixed_point(cosine, torch.zeros_like(z), rate, z, solver=solver, adjoint=adjoint, per_sample=True)
+
+    found = []
+    for compact in (True, False):
+        (first,) = torch.autograd.grad(f(z, compact).sin().sum(), z, create_graph=True)
+        tangent = torch.func.jvp(lambda z, c=compact: f(z, c), (z.detach(),), (torch.ones_like(z),))[1]
+        found.append((first, *torch.autograd.grad(first.square().sum(), z), tangent))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_its_options_are_the_solvers() -> None:
+    info = one_hard_sample(fpi.NormalCG(criterion=NEARLY, trace=True))[1]
+    assert len(info.trace) == info.iterations.max() and info.trace[0].shape == (16,)
+    with pytest.raises(ValueError, match="on_failure"):
+        fpi.NormalCG(on_failure="never")  # type: ignore[arg-type]
+
+
 def test_it_needs_an_affine_step() -> None:
     with pytest.raises(ValueError, match="NormalCG"):
         fpi.fixed_point(torch.cos, torch.zeros(1, 1), solver=fpi.ConjugateGradient())

@@ -9,7 +9,7 @@ from tasks.classification.architectures import ARCHITECTURES, FirstLatents
 from tasks.classification.features import convolutional
 from tasks.classification.resnet import resnet56
 
-# (image shape, latent, parameters): released checkpoints; appendix C.3 and table 1 (860K) for cifar10_aug; the MON paper
+# (image shape, latent, parameters): released checkpoints; appendix C.3, table 1 (860K) for cifar10_aug; the MON paper
 PUBLISHED = {
     "fc": ((1, 28, 28), 59, 84_310),
     "conv": ((1, 28, 28), 46, 84_182),

@@ -101,7 +101,8 @@ def test_the_gradient_is_that_of_dense_algebra(kind: type[MonotoneOperator]) -> 
     w = torch.eye(v[0].numel(), dtype=torch.float64) - dense(operator)
     active = (u > 0).double().flatten(1)
     cotangents = [
-        d * torch.linalg.solve(torch.eye(len(w)) - w.detach().t() * d, c) for d, c in zip(active, weights.flatten(1))
+        d * torch.linalg.solve(torch.eye(len(w)) - w.detach().t() * d, c)
+        for d, c in zip(active, weights.flatten(1), strict=True)
     ]
     pushed = torch.stack(cotangents)
     torch.testing.assert_close(found[0].flatten(1), pushed, rtol=1e-8, atol=1e-10)
