@@ -30,6 +30,26 @@ def lock_of(module: nn.Module) -> AbstractContextManager[Any]:
     return _LOCKS.setdefault(module, threading.RLock())
 
 
+# where a module is registered, by name, or (with None for the value) a parameter: what a traversal of a network finds
+Slot = tuple[dict[str, Any], str, nn.Module | None]
+
+
+def _parameters_of(modules: dict[str, nn.Module]) -> tuple[dict[str, Tensor], list[Slot]]:
+    """The parameters as `named_parameters` lists them and their places; behind these, the places of submodules."""
+    named: dict[str, Tensor] = {}
+    slots: list[Slot] = []
+    seen: set[Tensor] = set()
+    for prefix, module in modules.items():
+        for name, parameter in module._parameters.items():
+            if parameter is not None and parameter not in seen:
+                seen.add(parameter)
+                named[f"{prefix}.{name}" if prefix else name] = parameter
+                slots.append((module._parameters, name, None))
+    for module in modules.values():
+        slots += [(module._modules, name, child) for name, child in module._modules.items() if child is not None]
+    return named, slots
+
+
 class Map(FlatMap):
     """x ↦ g(x, *args; θ) over flat tensors: `leaves` holds the tensors of `args`, then the parameters θ.
 
@@ -48,9 +68,14 @@ class Map(FlatMap):
         self.constants = [None if tensor else leaf for leaf, tensor in zip(arg_leaves, self.is_tensor, strict=True)]
         self.module = g if isinstance(g, nn.Module) else None
         self.lock: AbstractContextManager[Any] = nullcontext() if self.module is None else lock_of(self.module)
-        with self.lock:
-            named = dict(self.module.named_parameters()) if self.module is not None else {}
-            held = limited_weights(self.module) if self.module is not None else {}
+        self.slots: list[Slot] = []
+        named: dict[str, Tensor] = {}
+        held: Held = {}
+        if self.module is not None:
+            with self.lock:
+                modules = dict(self.module.named_modules())
+                named, self.slots = _parameters_of(modules)
+                held = limited_weights(modules.values())
         self.names = list(named)
         tensors = [leaf for leaf in arg_leaves if isinstance(leaf, Tensor)]
         self.first, batch = len(tensors), self.x_leaves[0].shape[0]  # place of the first parameter; size of the batch
@@ -92,8 +117,10 @@ class Map(FlatMap):
         if self.module is None:
             return True
         with self.lock:
-            now = [parameter for _, parameter in self.module.named_parameters()]
-        return all(a is b for a, b in zip(now, self._parameters(leaves).values(), strict=True))
+            for place, (registered, name, value) in enumerate(self.slots, self.first):
+                if registered.get(name) is not (leaves[place] if value is None else value):
+                    return False
+        return True
 
     def _wrap(self, leaves: Leaves) -> Callable[[State], State]:
         args = self._arguments(leaves)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -140,9 +140,9 @@ class holding:  # used as a function: a class enters and leaves faster than a ge
         _HELD.reset(self.token)
 
 
-def limited_weights(module: nn.Module) -> Held:
-    """The weights of all budgets within a module, as held by the present block: computed if they were not yet."""
-    lists = [child for child in module.modules() if isinstance(child, parametrize.ParametrizationList)]
+def limited_weights(modules: Iterable[nn.Module]) -> Held:
+    """The weights of all budgets among the modules, as held by the present block: computed if they were not yet."""
+    lists = [child for child in modules if isinstance(child, parametrize.ParametrizationList)]
     budgets = {budget: chain for chain in lists for budget in chain if isinstance(budget, SpectralBudget)}
     if not budgets:
         return {}
