@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 
 from fpi.contraction.budget import Held, Limited, holding, limited_weights
 from fpi.flat import FlatMap, Leaves, take_marked
+from fpi.onednn import repeated
 from fpi.solvers.step import Objective, State, Step
 
 # functional_call puts other tensors into a module for the time of a call: no other thread may call it then
@@ -130,12 +131,13 @@ class Map(FlatMap):
         if self.module is not None and torch._C._are_functorch_transforms_active():
             # a transform refuses updates of what it does not follow (running statistics): they go to copies
             buffers = dict(self.module.named_buffers())
+        matrices = repeated({})
         kind, dtype = self.device_type, self.precision
         one_tensor = self.x_spec.is_leaf()
 
         def apply(x: State) -> State:
             state = x[0] if one_tensor else pytree.tree_unflatten(x, self.x_spec)
-            with self.lock, limited:
+            with self.lock, limited, matrices:
                 if parameters is None and not buffers:
                     out = self.g(state, *args)
                 else:

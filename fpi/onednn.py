@@ -1,12 +1,14 @@
 """act(x Wᵀ + b): the affine maps that g is mostly made of, through oneDNN where that is the faster CPU product.
 
 In float32 on a CPU, torch multiplies matrices with MKL, which on other makers' processors takes about twice as long as
-oneDNN; and its tanh takes as long as a quarter of such a product.  The values agree to rounding.
+oneDNN; and its tanh takes as long as a quarter of such a product.  The values agree to rounding.  A solve, which
+multiplies with the same matrices again and again, keeps them in the order in which oneDNN reads them (`repeated`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -15,12 +17,18 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 _AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+_CAN_PACK = hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
 _SMALLEST = 2**22  # multiplications; below, the call itself costs more than it saves
 _OPS: dict[str | None, Callable[[Tensor], Tensor]] = {
     None: lambda y: y,
     "relu": torch.relu,
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
+}
+_IN_PLACE: dict[str | None, Callable[[Tensor], Tensor]] = {
+    None: lambda y: y,
+    "relu": torch.relu_,
+    "sigmoid": torch.sigmoid_,
 }
 _NAMES = {nn.ReLU: "relu", nn.Sigmoid: "sigmoid", nn.Tanh: "tanh"}
 
@@ -40,12 +48,50 @@ def linear(
     if not _through_onednn(x, weight):
         y = F.linear(x, weight, bias) if added is None else torch.addmm(added, x, weight.t())
         return _OPS[activation](y if bias is None or added is None else y + bias)
-    x, weight = _dense(x), _dense(weight)
-    terms = weight, bias, added
+    x, terms = _dense(x), (weight, bias, added)
     if not torch.is_grad_enabled() or not any(t is not None and t.requires_grad for t in (x, *terms)):
-        return _evaluate(x, *terms, activation)
+        return _evaluate(x, _prepared(weight, x.shape[0]), bias, added, activation)
+    weight = _dense(weight)
+    terms = weight, bias, added
     value = _Product.apply(x, (*terms, activation))
     return _Result.apply(value, _Parameters.apply(weight, bias, value.shape, (x,)), added, activation)
+
+
+class repeated:
+    """Inside the block, matrices without gradient that are used again are kept as oneDNN reads them fastest.
+
+    Args:
+        kept: empty at first, to be handed to every block that repeats the same evaluation.
+    """
+
+    def __init__(self, kept: dict[Any, tuple[Tensor, Tensor] | None]) -> None:
+        self.kept = kept
+
+    def __enter__(self) -> None:
+        self.token = _KEPT.set(self.kept)
+
+    def __exit__(self, *_: object) -> None:
+        _KEPT.reset(self.token)
+
+
+_KEPT: ContextVar[dict[Any, tuple[Tensor, Tensor] | None] | None] = ContextVar("fpi.onednn.repeated", default=None)
+
+
+def _prepared(weight: Tensor, rows: int) -> Tensor:
+    """The matrix for products with so many rows: packed, if it is the second one in this block."""
+    kept = _KEPT.get()
+    if kept is None or not _CAN_PACK or weight.is_inference():
+        return _dense(weight)
+    # the memory is not reused for another matrix while this one is kept
+    key = (weight.data_ptr(), weight._version, weight.shape, weight.stride(), rows)
+    found = kept.get(key)
+    if found is None:
+        dense = _dense(weight)
+        if key not in kept:
+            kept[key] = None
+            return dense
+        found = kept[key] = weight, torch.ops.mkldnn._reorder_linear_weight(dense, rows)
+    return found[1]
 
 
 def chain(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
@@ -100,7 +146,7 @@ def _evaluate(x: Tensor, weight: Tensor, bias: Tensor | None, added: Tensor | No
         return y
     # oneDNN's own relu makes 0 of nan, which would hide that a solve diverges
     y = kernel(x, weight, bias, "none", [], "") if added is None else kernel.binary(x, added, weight, bias, "add")
-    return torch.tanh(y.to_mkldnn()).to_dense() if activation == "tanh" else _OPS[activation](y)
+    return torch.tanh(y.to_mkldnn()).to_dense() if activation == "tanh" else _IN_PLACE[activation](y)
 
 
 class _Product(torch.autograd.Function):

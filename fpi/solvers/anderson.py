@@ -45,13 +45,19 @@ class _Mixer(History):
     def __init__(self, options: Anderson, x: State) -> None:
         super().__init__(options.memory, options.growth, options.mixing, x)
         self.ridge = options.ridge if options.ridge is not None else 1e-10 if x[0].dtype == torch.float64 else 1e-6
+        self.tiny = torch.finfo(x[0].dtype).tiny
         self.df: Tensor | None = None  # (batch, memory, features) differences of residuals
         self.du: Tensor | None = None  # (batch, memory, features) differences of plain steps
-        self.gram: Tensor | None = None  # (batch, memory, memory) Δfᵀ Δf, kept up to date one row at a time
+        self.gram: Tensor | None = None  # (batch, memory, memory) Δfᵀ Δf and ridge, updated row by row
         self.along: Tensor | None = None  # (batch, memory) Δfᵀ f
 
     def windows(self) -> list[str]:
         return ["df", "du", "gram", "along"]
+
+    def forget(self, samples: Tensor) -> None:
+        super().forget(samples)
+        assert self.gram is not None  # the zeroed part of the system must stay regular: any diagonal will do
+        self.gram = self.gram + torch.diag_embed(samples[:, None].expand(-1, self.memory).to(self.gram))
 
     def observe(self, plain: Tensor, f: Tensor, last: tuple[Tensor, Tensor], slot: int) -> None:
         if self.df is None or self.du is None or self.gram is None or self.along is None:
@@ -62,17 +68,15 @@ class _Mixer(History):
         self.du = put_difference(self.du, plain, last[0], slot)
         self.df = put_difference(self.df, f, last[1], slot)
         along = dots(self.df, f)[:, 0]
-        # the new row Δfᵀ (f − f_last) without another pass over the window; its diagonal entry is a square
-        row = put(along - self.along, torch.linalg.vector_norm(self.df[:, slot], dim=1).square(), slot)
+        # the new row is Δfᵀ (f − f_last): no other pass over the window; its diagonal entry is a square, with the ridge
+        square = torch.linalg.vector_norm(self.df[:, slot], dim=1).square() * (1 + self.ridge) + self.tiny
+        row = put(along - self.along, square, slot)
         self.gram = put(put(self.gram, row, slot).mT, row, slot)  # symmetric: rows and columns are one
         self.along = along
 
     def propose(self, plain: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
         assert self.du is not None and self.gram is not None and self.along is not None
         used = min(self.n, self.memory)
-        gram = self.gram[:, :used, :used].clone()
-        diagonal = gram.diagonal(dim1=1, dim2=2)
-        diagonal.mul_(1 + self.ridge).add_(torch.finfo(f.dtype).tiny)
         # a singular system gives what is not finite, which the safeguard turns into a plain step
-        gamma, _ = torch.linalg.solve_ex(gram, self.along[:, :used, None])
+        gamma, _ = torch.linalg.solve_ex(self.gram[:, :used, :used], self.along[:, :used, None])
         return torch.baddbmm(plain[:, None], gamma.mT, self.du[:, :used], alpha=-1)[:, 0], gamma[:, :, 0]

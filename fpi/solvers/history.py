@@ -39,10 +39,11 @@ class History(Rule):
             self.observe(plain, f, self.last, self.n % self.memory)
             self.n += 1
             proposal, weights = self.propose(plain, f)
-            finite = torch.isfinite(weights.sum(1, dtype=torch.promote_types(f.dtype, torch.float32)))
-            distrust = ~((size <= self.growth * self.best) & finite)
+            total = weights.sum(1, dtype=torch.promote_types(f.dtype, torch.float32))
+            trusted = torch.add(size, total, alpha=0) <= self.growth * self.best  # 0 · inf is nan, which is not below
             self.best = torch.minimum(size, self.best)
-            if bool(distrust.any()):
+            if not bool(trusted.all()):
+                distrust = ~trusted
                 self.forget(distrust)
                 # a restart may begin somewhat farther away; one from ever farther is divergence, and ends as such
                 self.best = torch.where(distrust, torch.minimum(size, _FARTHER * self.first), self.best)

@@ -32,14 +32,15 @@ class Watch:
         self.solver, self.step, self.name = solver, step, type(solver).__name__
         self.batch, self.like = x[0].shape[0], x[0]
         self.tol = solver.criterion.threshold(step.precision or self.like.dtype)
-        self.n = self.gap = self.checks = 0
+        self.n = self.gap = 0
         self.evaluations = self.sample_evaluations = 0
         self.working = self.batch  # samples in the working batch
         self.numbers: Tensor | None = None  # their places in the whole batch; None: all of it
         self.frozen: Tensor | None = None  # (working,) samples that stopped before this check
         self.fresh: Tensor | None = None  # (working,) samples that stopped at this check
         self.residual = self.before = torch.full((1,), math.nan, device=self.like.device)
-        self.start: tuple[int, Tensor] | None = None  # iteration and residuals of the second check
+        self.size: Tensor | None = None  # logarithm of the residuals at the last check
+        self.start: tuple[int, Tensor] | None = None  # iteration and logarithm at the second check
         self.stops: tuple[Tensor, Tensor] | None = None  # (working,) iteration of the stop, shrinking of the residual
         self.left: tuple[State, Tensor, Tensor, Tensor] | None = None  # state, residual, stops of the whole batch
         self.trusted = False
@@ -70,10 +71,10 @@ class Watch:
         """
         tol, self.fresh = self.tol, None
         residual = self.solver.criterion.residual(change, x)
-        self.gap, self.n, self.checks = n - self.n, n, self.checks + 1
+        self.gap, self.n = n - self.n, n
         if self.frozen is not None:
             residual = torch.where(self.frozen, self.residual, residual)
-        self.before, self.residual = self.residual.expand_as(residual), residual
+        self.before, self.residual = self.residual, residual
         if self.solver.trace:
             self.trace.append(self._whole_residual().detach().clone())
         if residual.numel() == 0:
@@ -86,10 +87,11 @@ class Watch:
             low, high = torch.stack(extremes).tolist() if residual.is_cuda else (e.item() for e in extremes)
         if not math.isfinite(high) and self.solver.on_failure != "ignore":
             raise non_finite(self.name, n, high)
-        if math.isnan(low):  # aminmax hands on a nan: the other samples still converge and freeze
-            low = residual.nan_to_num(nan=math.inf).min().item()
         if high <= tol:
             return True
+        if self.frozen is not None or math.isnan(low):  # aminmax hands on a nan: the others still converge and freeze
+            left = residual.nan_to_num(nan=math.inf)
+            low = (left if self.frozen is None else left.masked_fill(self.frozen, math.inf)).min().item()
         if low <= tol and residual.numel() == self.working:
             done = residual <= tol
             fresh = done if self.frozen is None else done & ~self.frozen
@@ -99,27 +101,21 @@ class Watch:
     def patience(self) -> int:
         """Iterations until the next check is worth its cost: half as many as the first sample still needs.
 
-        A sample is taken to converge as fast as at the last check or on the average, whichever is faster.  The first
+        A sample is taken to converge as fast as since the last check or on the average, whichever is faster.  The first
         check does not count: relative to x0 = 0 any change is infinite.  A trace is of every iteration.
         """
-        if self.solver.trace:
-            return 1
-        residual = self.residual.detach()
-        if self.checks == 2:
-            self.start = self.n, residual
-        if self.start is None or self.n == self.start[0]:
+        size, before = self.residual.detach().log(), self.size
+        self.size = size
+        if self.start is None:
+            self.start = (self.n, size) if before is not None else None
             return 1
         since, first = self.start
-        lately, overall = (
-            (self.before.detach() / residual).log() / self.gap,
-            (first / residual).log() / (self.n - since),
-        )
-        speed = torch.maximum(lately, overall)
-        left = (residual / self.tol).log() / speed
-        left = torch.where(speed > 0, left, math.inf)
-        if self.frozen is not None:
-            left = torch.where(self.frozen, math.inf, left)
-        return max(1, int(min(float(left.min()) / 2, self.n, _LONGEST)))
+        assert before is not None
+        speed = torch.maximum((before - size) / self.gap, (first - size) / (self.n - since))
+        left = (size - (math.log(self.tol) if self.tol > 0 else -math.inf)) / speed
+        going = speed > 0 if self.frozen is None else (speed > 0) & ~self.frozen
+        soonest = float(torch.where(going, left, math.inf).min())
+        return 1 if self.solver.trace else max(1, int(min(soonest / 2, self.n, _LONGEST)))
 
     def _stops(self, fresh: Tensor | None) -> tuple[Tensor, Tensor]:
         shrinking = (self.residual / self.before).pow(0.5 / max(self.gap, 1))
@@ -165,9 +161,8 @@ class Watch:
         self.numbers = rows if self.numbers is None else self.numbers[rows]
         assert self.stops is not None
         self.residual, self.stops = self.residual[rows], (self.stops[0][rows], self.stops[1][rows])
-        self.before = self.before[rows]
-        if self.start is not None:
-            self.start = self.start[0], self.start[1][rows]
+        self.size = None if self.size is None else self.size[rows]
+        self.start = None if self.start is None else (self.start[0], self.start[1][rows])
         self.step, self.working, self.frozen = smaller, going, None
         return rows
 

@@ -11,10 +11,11 @@ import peers_jax
 import torch
 from cases import Case
 from common import Row, interleaved, peak_bytes
-from peers_torch import bare_solve, bare_vjps, can_compact, sparse_check
+from peers_torch import bare_solve, bare_vjps
 from torch import Tensor
 
 import fpi
+from fpi.onednn import repeated
 
 
 def fixed_number(iterations: int, check_every: Any) -> fpi.Picard:
@@ -31,7 +32,7 @@ def overhead(case: Case, repeats: int, iterations: int | None = None) -> list[Ro
     backward: dict[str, Callable[[], object]] = {}
     before: dict[str, Callable[[], None]] = {}
     graph: dict[str, Any] = {}
-    checks = {"layer": 1, "layer, checks spared": sparse_check()}
+    checks = {"layer": "auto", "layer, every iteration checked": 1}
 
     x_hat = bare_solve(case, steps).requires_grad_()
 
@@ -69,7 +70,8 @@ def overhead(case: Case, repeats: int, iterations: int | None = None) -> list[Ro
 
         def deq_solve() -> Tensor:
             source = case.g.inject(case.z)
-            return deq(lambda x: case.g(x, source), case.x0)[0][0]  # type: ignore[no-any-return]
+            with repeated({}):
+                return deq(lambda x: case.g(x, source), case.x0)[0][0]  # type: ignore[no-any-return]
 
         def deq_prepare() -> None:
             graph["torchdeq"] = deq_solve()
@@ -126,12 +128,10 @@ def memory(case: Case, few: int = 100, many: int = 10_000) -> Row:
 
 def compaction(case: Case, repeats: int, tolerance: float = 1e-5) -> list[Row]:
     """The same solve with converged samples leaving the working batch and with the whole batch carried on."""
-    if not can_compact():
-        return []
     options: dict[str, Any] = {"criterion": fpi.Relative(tolerance**2), "max_iter": case.max_iter}
     rows = []
     for kind in (fpi.Picard, fpi.Anderson):
-        solver = kind(**options, check_every=sparse_check())
+        solver = kind(**options)
         layers = {"compacted": case.layer(solver), "whole": case.layer(dataclasses.replace(solver, compact=False))}
         forward = {name: lambda layer=layer: _no_grad(layer, case.z) for name, layer in layers.items()}
         times = interleaved(forward, repeats, budget=8.0)  # type: ignore[arg-type]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -14,11 +13,12 @@ from contestant import Run, Setting
 from torch import Tensor
 
 import fpi
+from fpi.onednn import repeated
 
 
 def bare_solve(case: Case, steps: int) -> Tensor:
-    """x ← g(x), ``steps`` times, and nothing else."""
-    with torch.no_grad():
+    """x ← g(x), ``steps`` times, and nothing else; g's matrices packed once, as a solve of this library does."""
+    with torch.no_grad(), repeated({}):
         source = case.g.inject(case.z)
         x = case.x0
         for _ in range(steps):
@@ -61,12 +61,10 @@ def solvers(case: Case) -> dict[tuple[str, str], Callable[[float], fpi.Solver]]:
         cap: dict[str, Any] = {"max_iter": case.max_iter, "on_failure": "ignore"}
         return cap | {"criterion": fpi.Relative(tol**2), "check_every": check}
 
-    kinds: dict[str, Any] = {"Picard": fpi.Picard, "Anderson": fpi.Anderson}
-    if hasattr(fpi, "Broyden"):
-        kinds["Broyden"] = fpi.Broyden
+    kinds: dict[str, Any] = {"Picard": fpi.Picard, "Anderson": fpi.Anderson, "Broyden": fpi.Broyden}
     made: dict[tuple[str, str], Callable[[float], fpi.Solver]] = {}
     for name, kind in kinds.items():
-        for check in (1, sparse_check()):
+        for check in (1, "auto"):
             made[f"fpi {name}", f"check_every {check}"] = lambda tol, kind=kind, check=check: kind(
                 **options(tol, check)
             )
@@ -76,20 +74,6 @@ def solvers(case: Case) -> dict[tuple[str, str], Callable[[float], fpi.Solver]]:
                 **options(tol, 1), first_step=first
             )
     return made
-
-
-def sparse_check() -> Any:
-    """The library's own choice of when to check, if it makes one; else every fifth iteration."""
-    try:
-        fpi.Picard(check_every="auto")  # type: ignore[arg-type]
-    except ValueError:
-        return 5
-    return "auto"
-
-
-def can_compact() -> bool:
-    """Does this version of the library drop converged samples from the working batch?"""
-    return "compact" in {entry.name for entry in fields(fpi.Picard)}
 
 
 def ours(case: Case) -> list[Setting]:
@@ -119,7 +103,7 @@ def ours(case: Case) -> list[Setting]:
             return fpi.BackwardFPI(made["fpi Anderson", "check_every 1"](tol) if is_energy_solver else make(tol))
 
         kinds = ["iterated"]
-        if "check_every 5" not in label:
+        if "check_every 1" not in label:
             kinds += ["backward BiCGStab"] + ["dense adjoint"] * case.energy
         for kind in kinds:
 
@@ -136,7 +120,10 @@ def ours(case: Case) -> list[Setting]:
 
 
 def torchdeq(case: Case) -> list[Setting]:
-    """torchdeq with the relative criterion; ``simple_fixed_point_iter``, which has none, is the bare loop."""
+    """torchdeq with the relative criterion; ``simple_fixed_point_iter``, which has none, is the bare loop.
+
+    Its g has the packed matrices of this library's solves, too: solvers are compared, not products.
+    """
     if importlib.util.find_spec("torchdeq") is None:
         return []
     from torchdeq import get_deq
@@ -158,7 +145,7 @@ def torchdeq(case: Case) -> list[Setting]:
         def forward(tol: float, solver: str = solver, cap: int = cap) -> Run:
             def run() -> tuple[Tensor, int]:
                 count = 0
-                with torch.no_grad():
+                with torch.no_grad(), repeated({}):
                     source = case.g.inject(case.z)
 
                     def g(x: Tensor) -> Tensor:
@@ -180,7 +167,8 @@ def torchdeq(case: Case) -> list[Setting]:
 
             def run() -> list[Tensor]:
                 source = case.g.inject(case.z)
-                (x,), _ = deq(lambda x: case.g(x, source), case.x0)
+                with repeated({}):
+                    (x,), _ = deq(lambda x: case.g(x, source), case.x0)
                 return list(torch.autograd.grad(case.loss(x), parameters))
 
             return run

@@ -17,7 +17,6 @@ import curves
 import torch
 from common import Row, write
 from overhead import compaction, evaluation, memory, overhead
-from peers_torch import can_compact
 
 PEERS = ("torchdeq", "jax", "jaxlib", "jaxopt", "optimistix", "equinox", "lineax")
 BUDGET = 1.0  # seconds that a contestant may take over its repeats at one point
@@ -50,8 +49,6 @@ def measure(keys: Sequence[str], repeats: int, save: Save) -> tuple[list[Row], d
             rows += overhead(case, repeats)
         if case.form == "rates":
             rows += compaction(case, repeats)
-            if not can_compact():
-                skipped.append("compaction: this version of fpi has none")
         print(f"{case.name}: overhead done in {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
         points = curves.residual_curves(case, settings, repeats, BUDGET)
         more["curves"][case.name] = {"title": case.title, "error": case.error_name, "contestants": points}

@@ -134,7 +134,8 @@ class LabelEnergy(nn.Module):
         return fpi.linear(s, self.weight[:, self.features :], added=injected, activation="relu")
 
     def _gradient(self, s: Tensor, units: Tensor) -> Tensor:
-        return fpi.linear(units, self.weight[:, self.features :].t()) * (s * (1 - s)) * (2 / self.weight.shape[0])
+        of_labels = fpi.linear(units, self.weight[:, self.features :].t())
+        return torch.ops.aten.sigmoid_backward(of_labels, s) * (2 / self.weight.shape[0])
 
 
 class FPIGD(FixedPointClassifier):
