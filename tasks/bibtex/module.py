@@ -1,8 +1,9 @@
 """The LightningModule of every row of table 5.1: trains a network, chooses a threshold, logs F1 scores in percent.
 
 A network is an nn.Module with `loss(z, y) -> scalar` and `predict(z) -> (batch, labels)` scores in [0, 1]. It may offer
-`parameter_groups()`, `begin_epoch(epoch)`, `after_step()`, `solver_metrics() -> dict[str, float]` and a counter
-`g_evaluations`. A network whose `predict` differentiates an energy enables gradients itself.
+`parameter_groups()`, `begin_epoch(epoch)`, `after_step()`, `solver_metrics() -> dict[str, float]`, a counter
+`g_evaluations`, and `distributes` (see `tasks.engine.ranks`). A network whose `predict` differentiates an energy
+enables gradients itself.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.bibtex.metrics import best_threshold, f1_scores
+from tasks.engine import ranks
 from tasks.engine.store import write_csv
 
 GRID = torch.arange(1, 50) * 0.02  # 0.02, 0.04, ... 0.98
@@ -55,6 +57,11 @@ class MultiLabel(L.LightningModule):
         self.batches = 0
         self.curve: list[dict[str, float]] = []  # test scores against the threshold, for the figures
 
+    @property
+    def distributes(self) -> bool:
+        """Whether the network's loss is a mean over the samples of a batch."""
+        return bool(getattr(self.network, "distributes", False))
+
     def configure_optimizers(self) -> Any:
         groups = getattr(self.network, "parameter_groups", self.network.parameters)
         optimizer = self.optimizer(groups())
@@ -82,10 +89,10 @@ class MultiLabel(L.LightningModule):
         self.batches += 1
 
     def on_train_epoch_end(self) -> None:
-        for name, total in self.sums.items():
-            self.log(name, float(total) / self.batches)
+        for name, total in ranks.mean(self.sums).items():
+            self.log(name, total / self.batches)
         if hasattr(self.network, "g_evaluations"):
-            self.log("cost/g_evaluations", float(self.network.g_evaluations))
+            self.log_dict(ranks.mean({"cost/g_evaluations": self.network.g_evaluations}))
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         z, y = batch
@@ -121,10 +128,10 @@ class MultiLabel(L.LightningModule):
             write_csv(directory / "threshold.csv", self.curve)
 
     def _add(self, name: str, value: float | Tensor) -> None:
-        self.sums[name] = self.sums.get(name, 0.0) + value
+        self.sums[name] = self.sums.get(name, 0.0) + value * ranks.share()
 
     def _collect(self) -> tuple[Tensor, Tensor]:
-        scores, labels = (torch.cat(parts) for parts in zip(*self.outputs, strict=True))
+        scores, labels = (torch.cat(parts) for parts in zip(*ranks.gathered(self.outputs), strict=True))
         self.outputs.clear()
         return scores, labels
 

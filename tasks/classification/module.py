@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tasks.classification.network import Classifier
 from tasks.classification.probe import cosines
+from tasks.engine import ranks
 
 Batch = tuple[Tensor, Tensor]
 
@@ -43,6 +44,8 @@ class Classification(L.LightningModule):
     Raises:
         ValueError: an unknown loss.
     """
+
+    distributes = True
 
     def __init__(
         self,
@@ -96,9 +99,9 @@ class Classification(L.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         self._stop_clock()
-        for name, total in self.sums.items():
-            self.log(name, float(total) / self.batches)
-        self.log("cost/g_evaluations", self.network.g_evaluations)
+        for name, total in ranks.mean(self.sums).items():
+            self.log(name, total / self.batches)
+        self.log_dict(ranks.mean({"cost/g_evaluations": self.network.g_evaluations}))
         self.log("cost/jacobian_products", self.products)
         self.log("cost/train_seconds", sum(self.seconds))
         self.log("cost/seconds_per_epoch", float(torch.tensor(self.seconds).median()))
@@ -127,7 +130,7 @@ class Classification(L.LightningModule):
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         self.seconds.append(time.perf_counter() - self.started)
-        self.products += self.network.jacobian_products
+        self.products += ranks.total(self.network.jacobian_products)
         self.started = None
 
     def _score(self, batch: Batch) -> None:
@@ -138,10 +141,10 @@ class Classification(L.LightningModule):
         self.scores.append(torch.stack([*sums, torch.tensor(float(len(labels))).to(sums[0])]))
 
     def _log_scores(self, which: str) -> None:
-        right, loss, count = torch.stack(self.scores).sum(0).tolist()
+        right, loss, count = torch.stack(ranks.gathered(self.scores)).sum(0).tolist()
         self.scores = []
         self.log(f"{which}/accuracy", 100 * right / count)
         self.log(f"{which}/loss", loss / count)
 
     def _add(self, name: str, value: float | Tensor) -> None:
-        self.sums[name] = self.sums.get(name, 0.0) + value
+        self.sums[name] = self.sums.get(name, 0.0) + value * ranks.share()

@@ -13,6 +13,7 @@ from torch import Tensor
 from tasks.denoising.data import MAIN, EvaluationBatch
 from tasks.denoising.models import Denoiser
 from tasks.denoising.pictures import write_pictures
+from tasks.engine import ranks
 from tasks.engine.image_quality import psnr, rounded, ssim
 from tasks.engine.scored import ScoredModule
 
@@ -70,10 +71,10 @@ class Denoising(ScoredModule):
         self.batches += 1
 
     def on_train_epoch_end(self) -> None:
-        for name, total in self.sums.items():
-            self.log(name, float(total) / max(1, self.batches))
+        for name, total in ranks.mean(self.sums).items():
+            self.log(name, total / max(1, self.batches))
         self.log("train/diverged", float(self.diverged))
-        self.log("cost/g_evaluations", float(self.network.g_evaluations))
+        self.log_dict(ranks.mean({"cost/g_evaluations": self.network.g_evaluations}))
 
     def validation_step(self, batch: EvaluationBatch, index: int) -> None:
         _, noisy, truth = batch

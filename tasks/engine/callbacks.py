@@ -30,13 +30,16 @@ LAST, BEFORE = "last.ckpt", "before-last.ckpt"
 
 
 class EpochSeed(Callback):
-    """Seeds all random generators from (seed, epoch) at the start of every training epoch."""
+    """Seeds all random generators from (seed, epoch) at the start of every training epoch.
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    Further processes of a job (rank above 0) have streams of their own: else all parts of a batch had the same dropout.
+    """
+
+    def __init__(self, seed: int, rank: int = 0) -> None:
+        self.seed, self.ranks = seed, [rank] if rank else []
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        pl.seed_everything(mix_seed(self.seed, trainer.current_epoch) % 2**32, verbose=False)
+        pl.seed_everything(mix_seed(self.seed, trainer.current_epoch, *self.ranks) % 2**32, verbose=False)
 
 
 class History(Checkpoint):
@@ -88,6 +91,7 @@ class Checkpoints(Checkpoint):
         every_seconds: shortest time between two writes of last.ckpt.
         state: content of the checkpoint to go on from (`resume_from`).
         stop: obeyed between two epochs, after last.ckpt was written.
+        writes: False in the further processes of a job, which restore and select like the first.
     """
 
     def __init__(
@@ -99,11 +103,12 @@ class Checkpoints(Checkpoint):
         every_seconds: float = 10.0,
         state: dict[str, Any] | None = None,
         stop: Request | None = None,
+        writes: bool = True,
     ) -> None:
         self.last, self.before, self.best = (directory / name for name in (LAST, BEFORE, "best.ckpt"))
         self.history, self.monitor, self.mode = history, monitor, mode
         self.every_seconds, self.stop = every_seconds, stop or Request()
-        self.state = state
+        self.state, self.writes = state, writes
         self.best_epoch: int | None = None
         self.best_score = -math.inf  # larger is better, whatever the mode
         self.saved_at = time.monotonic()
@@ -131,7 +136,8 @@ class Checkpoints(Checkpoint):
         score = row[self.monitor] if self.mode == "max" else -row[self.monitor]
         if score > self.best_score or self.best_epoch is None:
             self.best_score, self.best_epoch = (-math.inf if math.isnan(score) else score), int(row["epoch"])
-            atomic_write(self.best, _bytes(_module_state(module) | {"epoch": self.best_epoch, "score": score}))
+            if self.writes:
+                atomic_write(self.best, _bytes(_module_state(module) | {"epoch": self.best_epoch, "score": score}))
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._save_last(trainer, module)
@@ -141,6 +147,8 @@ class Checkpoints(Checkpoint):
         _load_module(module, _load(self.best, module.device))
 
     def _save_last(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if not self.writes:
+            return
         self.history.write()
         steps = trainer.fit_loop.epoch_loop
         state = _module_state(module) | {

@@ -60,6 +60,7 @@ def _check(config: dict[str, Any]) -> None:
     expect(isinstance(config["force"], bool), "force", "true or false")
     expect(config["select"]["mode"] in ("max", "min"), "select.mode", "max or min")
     expect(_whole(trainer["max_epochs"], 1), "trainer.max_epochs", "an integer of at least 1")
+    expect(_whole(trainer["devices"], 1), "trainer.devices", "an integer of at least 1")
     threads = trainer["threads"]
     expect(threads is None or _whole(threads, 1), "trainer.threads", "null or an integer of at least 1")
     seconds = trainer["checkpoint_seconds"]

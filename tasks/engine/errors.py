@@ -17,6 +17,14 @@ class JobFailedError(CompactHydraException):
     """A job that started and failed; failed.json in its directory has the traceback."""
 
 
+class NotDistributedError(ValueError):
+    """Several devices were asked for a module that trains in one process only."""
+
+
+class HelperError(RuntimeError):
+    """A process that trained together with this one has ended."""
+
+
 class CheckpointError(RuntimeError):
     """A checkpoint that this code cannot continue from."""
 

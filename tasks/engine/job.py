@@ -3,42 +3,24 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import shutil
-import sys
 import time
 import traceback
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
-import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from hydra.utils import instantiate
-from lightning.pytorch.callbacks import Callback, RichProgressBar
 from omegaconf import DictConfig, OmegaConf
 
 from tasks.engine import console, errors, paper, store, tracking
-from tasks.engine.callbacks import Checkpoints, EpochSeed, History, resume_from
+from tasks.engine.callbacks import resume_from
 from tasks.engine.config import resolve
 from tasks.engine.environment import environment
 from tasks.engine.errors import ConfigError
-from tasks.engine.memory import keep_freed_memory
+from tasks.engine.helpers import Helpers
 from tasks.engine.preempt import Preempted, Request, listening, queue_again
-
-NOISE = (  # Lightning's hints that do not apply to data held in memory, one job a core
-    ".*does not have many workers.*",
-    ".*GPU available but not used.*",
-    ".*`isinstance.treespec, LeafSpec.` is deprecated.*",
-    ".*The number of training batches .* is smaller than the logging interval.*",
-    ".*you have set wrong number of `log_every_n_steps`.*",
-    ".*no `val_dataloader`.*",
-    ".*`training_step` returned `None`.*",
-    ".*configure_optimizers` returned `None`.*",
-)
+from tasks.engine.training import Training
 
 
 def run_job(cfg: DictConfig) -> dict[str, Any]:
@@ -102,9 +84,6 @@ def _new_directory(wish: Path) -> Path:
 
 
 def _train_or_record_failure(directory: Path, config: dict[str, Any], tracking_mode: str) -> dict[str, Any]:
-    for message in NOISE:
-        warnings.filterwarnings("ignore", message=message)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     console.show_warnings_briefly()
     try:
         with listening() as stop:
@@ -132,75 +111,50 @@ def _train_or_record_failure(directory: Path, config: dict[str, Any], tracking_m
 
 
 def _train(directory: Path, config: dict[str, Any], tracking_mode: str, stop: Request) -> dict[str, Any]:
-    settings, select = config["trainer"], config["select"]
-    if settings["threads"]:
-        torch.set_num_threads(settings["threads"])
-    keep_freed_memory()
     state, problems = resume_from(directory)
     for problem in problems:
         start = "from the beginning" if state is None else f"from the checkpoint before it, epoch {state['epoch']}"
         console.warn(f"{problem}; starting {_title(config)} {start}")
-    pl.seed_everything(config["seed"], verbose=False)
-    data = instantiate(config["data"], _convert_="all")
-    module = instantiate(config["method"], _convert_="all")
-    stand_in = bool(data.stand_in)
-    published = paper.numbers(config["task"]["name"], config["row"], stand_in)
-
-    tracker = tracking.Tracker(config, directory, tracking_mode)
-    history = History(directory / "metrics.csv", [tracker.log])
-    checkpoints = Checkpoints(
-        directory, history, select["monitor"], select["mode"], settings["checkpoint_seconds"], state, stop
-    )
-    progress = _progress_bar(settings["progress"])
-    callbacks: list[Callback] = [EpochSeed(config["seed"]), history, checkpoints, *progress]
-    names = (
-        *("max_epochs", "gradient_clip_val", "accumulate_grad_batches", "check_val_every_n_epoch", "precision"),
-        *("deterministic", "accelerator", "devices"),
-    )
-    trainer = pl.Trainer(
-        **{name: settings[name] for name in names},
-        callbacks=callbacks,
-        default_root_dir=directory,
-        logger=False,
-        enable_progress_bar=bool(progress),
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        inference_mode=False,  # energies are differentiated in validation, too
-    )
-    env = environment(gpu=trainer.strategy.root_device.type == "cuda")
-    store.write_json(directory / "env.json", env)
-    if not progress:
-        resumed = f" from epoch {state['epoch']}" if state else ""
-        console.say(f"start {_title(config)}, {settings['max_epochs']} epochs{resumed}", style="dim")
-    failed = True
-    summary: dict[str, Any] = {}
-    try:
-        trainer.fit(module, datamodule=data)
-        metrics = {name: value for name, value in history.rows[-1].items() if name not in ("epoch", "seconds")}
-        if select["monitor"] is not None:
-            checkpoints.load_best(module)
-            trainer.test(module, datamodule=data, verbose=False)
-            metrics |= {name: value.item() for name, value in trainer.callback_metrics.items() if "test" in name}
-        tracker.table("results", ["metric", "ours", "paper"], _beside_the_paper(metrics, published))
-        if hasattr(module, "artifacts"):
-            tracker.images(module.artifacts(directory) or {})
-        run = {
-            **{"task": config["task"]["name"], "row": config["row"], "protocol": config["protocol"]},
-            **{"seed": config["seed"], "profile": config["profile"]},
-            **{"data": data.label, "stand_in": stand_in, "status": "done"},
-            "config_hash": store.config_hash(config),
-            "epochs": int(history.rows[-1]["epoch"]),
-            "best_epoch": checkpoints.best_epoch,
-            "metrics": metrics,
-            "seconds": round(history.seconds, 2),
-            "g_evaluations": sum(row.get("cost/g_evaluations", 0.0) for row in history.rows),
-            "command": command(config),
-            "env": env,
-        }
-        store.write_json(directory / "run.json", run)
-        summary, failed = {**metrics, **published}, False
-    finally:
-        tracker.finish(summary, failed)
+    with Helpers(config, directory) as helpers:
+        training = Training(config, directory, state, stop)
+        stand_in = bool(training.data.stand_in)
+        published = paper.numbers(config["task"]["name"], config["row"], stand_in)
+        tracker = tracking.Tracker(config, directory, tracking_mode)
+        history = training.history
+        history.listeners.append(tracker.log)
+        env = environment(gpu=training.device.type == "cuda")
+        store.write_json(directory / "env.json", env)
+        if not training.progress:
+            resumed = f" from epoch {state['epoch']}" if state else ""
+            together = f" in {helpers.count} processes" if helpers.count > 1 else ""
+            epochs = config["trainer"]["max_epochs"]
+            console.say(f"start {_title(config)}, {epochs} epochs{resumed}{together}", style="dim")
+        failed = True
+        summary: dict[str, Any] = {}
+        try:
+            helpers.connect(training.backend)
+            metrics: dict[str, Any] = training.run()
+            helpers.leave()
+            tracker.table("results", ["metric", "ours", "paper"], _beside_the_paper(metrics, published))
+            if hasattr(training.module, "artifacts"):
+                tracker.images(training.module.artifacts(directory) or {})
+            run = {
+                **{"task": config["task"]["name"], "row": config["row"], "protocol": config["protocol"]},
+                **{"seed": config["seed"], "profile": config["profile"]},
+                **{"data": training.data.label, "stand_in": stand_in, "status": "done"},
+                "config_hash": store.config_hash(config),
+                "epochs": int(history.rows[-1]["epoch"]),
+                "best_epoch": training.checkpoints.best_epoch,
+                "metrics": metrics,
+                "seconds": round(history.seconds, 2),
+                "g_evaluations": sum(row.get("cost/g_evaluations", 0.0) for row in history.rows),
+                "command": command(config),
+                "env": env,
+            }
+            store.write_json(directory / "run.json", run)
+            summary, failed = {**metrics, **published}, False
+        finally:
+            tracker.finish(summary, failed)
     numbers = _key_metric(config, metrics)
     console.say(f"done  {_title(config)}: {numbers} in {run['seconds']:.1f} s")
     return store.finite(run)
@@ -208,12 +162,6 @@ def _train(directory: Path, config: dict[str, Any], tracking_mode: str, stop: Re
 
 def _beside_the_paper(metrics: dict[str, Any], published: dict[str, float]) -> list[list[Any]]:
     return [[name, value, published.get(f"paper/{name}")] for name, value in sorted(metrics.items())]
-
-
-def _progress_bar(wish: bool | str) -> list[Callback]:
-    """A bar for a single job on a terminal; lines for the jobs of a multirun, which may run side by side."""
-    single = not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN
-    return [RichProgressBar()] if wish is True or (wish == "auto" and single and sys.stdout.isatty()) else []
 
 
 def _title(config: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from hydra.errors import CompactHydraException, MissingConfigException
 from omegaconf import DictConfig
 
-from tasks.engine import console
+from tasks.engine import console, ray_launcher
 from tasks.engine.store import ROOT
 
 
@@ -30,6 +30,7 @@ def launch(main: Callable[[], Any]) -> None:
         from tasks.engine import help
 
         help.complete_rows()
+    ray_launcher.register()
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         main()
         return

@@ -98,9 +98,12 @@ def _state(directory: Path) -> str:
 
 
 def _at_a_time(config: DictConfig) -> int:
-    """The launcher's jobs at a time: joblib's n_jobs (-1: one a core), 1 for the basic launcher, a cluster's many."""
+    """The launcher's jobs at a time: joblib's n_jobs (-1: one a core), Ray's by its cores (of this machine, unless
+    init.num_cpus says more), 1 for the basic launcher, a cluster's many."""
     launcher = config.hydra.launcher
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if "n_jobs" in launcher:
         return cores + 1 + launcher.n_jobs if launcher.n_jobs < 0 else max(1, launcher.n_jobs)
+    if "remote" in launcher:
+        return max(1, int((launcher.init.num_cpus or cores) / (launcher.remote.num_cpus or 1)))
     return launcher.get("array_parallelism") or 1

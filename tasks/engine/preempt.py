@@ -46,6 +46,14 @@ class Request:
         console.say(f"{signal.Signals(signum).name}: stopping at the end of this epoch")
 
 
+class Deaf(Request):
+    """Of a helper of the job: signals that are sent to all of its processes are for the first of them."""
+
+    def listen(self) -> None:
+        for one in SIGNALS:
+            signal.signal(one, signal.SIG_IGN)
+
+
 @contextmanager
 def listening() -> Iterator[Request]:
     """Catch SIGNALS while a job runs. Handlers of others (a launcher that queues again by itself) are left alone."""

@@ -6,17 +6,21 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from tasks.engine import ranks
+
 
 class ScoredModule(L.LightningModule):
     """Sums of a training epoch, scores of every image, and the guard against a gradient that is not finite.
 
-    A subclass logs `sums` over `batches` and `diverged` at the end of its training epoch.
+    A subclass logs `ranks.mean(sums)` over `batches` and `diverged` at the end of its training epoch.
 
     Attributes:
         network: what is trained.
         sums, batches: totals since the epoch began, and the batches they are of.
         diverged: a loss or gradient was not finite: training stops, and the epochs before it stand.
     """
+
+    distributes = True
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -28,7 +32,7 @@ class ScoredModule(L.LightningModule):
 
     def finite(self, loss: Tensor) -> Tensor | None:
         """The loss, counted as train/loss; None, and the end of training, where it is not finite."""
-        if not torch.isfinite(loss):
+        if ranks.any_rank(not torch.isfinite(loss)):
             self.stop()
             return None  # no optimiser step
         self.add("train/loss", loss.detach())
@@ -55,14 +59,14 @@ class ScoredModule(L.LightningModule):
         self.trainer.should_stop = True
 
     def add(self, name: str, value: float | Tensor) -> None:
-        """Add to a sum of the epoch."""
-        self.sums[name] = self.sums.get(name, 0.0) + value
+        """Add a mean over the batch to a sum of the epoch."""
+        self.sums[name] = self.sums.get(name, 0.0) + value * ranks.share()
 
     def score(self, name: str, values: Tensor) -> None:
         """Scores of a batch of images, (batch,); their mean over all images is logged when the set ends."""
         self.scores.setdefault(name, []).append(values.cpu())
 
     def _log_scores(self) -> None:
-        for name, parts in self.scores.items():
+        for name, parts in ranks.merged(self.scores).items():
             self.log(name, torch.cat(parts).mean().float())
         self.scores = {}

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import fpi
+from tasks.engine import ranks
 from tasks.engine.store import write_csv
 from tasks.flow import pictures, traces
 from tasks.flow.flownet import estimate
@@ -49,7 +50,7 @@ class FlowModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.optimizer, self.scheduler, self.weight_decay = optimizer, scheduler, weight_decay
-        self.examples, self.g_evaluations = examples, 0
+        self.examples, self.g_evaluations, self.stepped = examples, 0, False
         self.errors: dict[str, list[float]] = {}
         self.known: list[float] = []
 
@@ -83,16 +84,17 @@ class FlowModule(pl.LightningModule):
         self.g_evaluations = 0
 
     def training_step(self, batch: Batch, index: int) -> Tensor | None:
-        if self.optimizer is None or not bool(batch["valid"].any()):
+        self.stepped = self.optimizer is not None and ranks.any_rank(bool(batch["valid"].any()))
+        if not self.stepped:
             return None
         loss = self.loss(batch)
         self._count()
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["flow"]))
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["flow"]), sync_dist=True)
         return loss
 
     def on_train_batch_end(self, outputs: object, batch: Batch, index: int) -> None:
         info = None if self.layer is None else self.layer.info
-        if outputs is None or info is None:
+        if not self.stepped or info is None:
             return
         solves = {"forward": info}
         if info.backward is not None:
@@ -113,14 +115,14 @@ class FlowModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         # a pair without any truth has no error
-        errors = {name: [e for e in values if e == e] for name, values in self.errors.items()}
+        errors = {name: [e for e in values if e == e] for name, values in ranks.merged(self.errors).items()}
         every = [e for values in errors.values() for e in values]
         self.log("test/epe", _mean(every))
         for name, values in errors.items():
             if len(errors) > 1:
                 self.log(f"test/epe_{name}", _mean(values))
-        self.log("test/unknown", 1 - _mean(self.known))
-        self.log("cost/g_evaluations", float(self.g_evaluations))
+        self.log("test/unknown", 1 - _mean(ranks.gathered(self.known)))
+        self.log_dict(ranks.mean({"cost/g_evaluations": self.g_evaluations}))
         self.errors, self.known = {}, []
 
     def artifacts(self, directory: Path) -> dict[str, Path]:
@@ -149,7 +151,7 @@ class FlowModule(pl.LightningModule):
         self.g_evaluations += 0 if info is None else info.evaluations
 
     def _log_mean(self, name: str, value: Tensor, size: int) -> None:
-        self.log(name, value.float().mean(), on_step=False, on_epoch=True, batch_size=size)
+        self.log(name, value.float().mean(), on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
 
 
 class FlowNetModule(FlowModule):
@@ -159,6 +161,8 @@ class FlowNetModule(FlowModule):
         model: `tasks.flow.fpi_module.refined(...)`.
         options: as for `FlowModule`.
     """
+
+    distributes = True  # (the learned energies' loss is a mean over the pairs that have truth, not over all)
 
     def __init__(self, model: nn.Module, **options: Any) -> None:
         super().__init__(**options)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tasks.engine import ranks
 from tasks.engine.image_quality import psnr, ssim
 from tasks.engine.scored import ScoredModule
 from tasks.restoration.data import MAIN, EvaluationBatch
@@ -41,6 +42,7 @@ class Restoration(ScoredModule):
     ) -> None:
         super().__init__(network)
         self.optimizer, self.scheduler = optimizer, scheduler
+        self.learning = False  # in this epoch, anything
 
     def configure_optimizers(self) -> Any:
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
@@ -56,22 +58,21 @@ class Restoration(ScoredModule):
 
     def training_step(self, batch: tuple[Problem, Tensor], index: int) -> Tensor | None:
         loss = self.network.training_loss(*batch)
-        if loss is None or not loss.requires_grad:
-            return None
-        return self.finite(loss)
+        self.learning = loss is not None and loss.requires_grad
+        return self.finite(loss) if loss is not None and self.learning else None
 
     def on_train_batch_end(self, outputs: Any, batch: tuple[Problem, Tensor], index: int) -> None:
-        if self.diverged or outputs is None:
+        if self.diverged or not self.learning:
             return
         for name, value in self.network.solver_metrics().items():
             self.add(f"solver/{name}", value)
         self.batches += 1
 
     def on_train_epoch_end(self) -> None:
-        for name, total in self.sums.items() if self.batches else ():
-            self.log(name, float(total) / self.batches)
+        for name, total in ranks.mean(self.sums).items() if self.batches else ():
+            self.log(name, total / self.batches)
         self.log("train/diverged", float(self.diverged))
-        self.log("cost/g_evaluations", float(self.network.g_evaluations))
+        self.log_dict(ranks.mean({"cost/g_evaluations": self.network.g_evaluations}))
 
     def validation_step(self, batch: EvaluationBatch, index: int) -> None:
         _, problem, truth = batch

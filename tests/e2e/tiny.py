@@ -23,9 +23,10 @@ SEARCH = f"hydra.searchpath=[file://{CONFIGS}]"
 
 
 def config(*overrides: str) -> DictConfig:
-    """The config of `scripts/train.py experiment=tiny/good <overrides>`."""
+    """The config of `scripts/train.py experiment=tiny/good <overrides>`, where the overrides name no experiment."""
+    named = any(override.startswith("experiment=") for override in overrides)
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        return compose("train", [SEARCH, "experiment=tiny/good", *overrides])
+        return compose("train", [SEARCH, *([] if named else ["experiment=tiny/good"]), *overrides])
 
 
 class TinyData(pl.LightningDataModule):
@@ -48,6 +49,8 @@ class TinyData(pl.LightningDataModule):
 
 
 class TinyModule(pl.LightningModule):
+    distributes = True
+
     def __init__(self, dropout: float, delay: float = 0.0, fail_at: int | None = None) -> None:
         super().__init__()
         self.net = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Dropout(dropout), nn.Linear(16, 1))
@@ -61,7 +64,7 @@ class TinyModule(pl.LightningModule):
         if self.current_epoch == self.fail_at and index == 3:
             raise ZeroDivisionError("asked to fail")
         loss = nn.functional.mse_loss(self.net(batch[0]), batch[1])
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch[0]))
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch[0]), sync_dist=True)
         return loss
 
     def on_train_epoch_end(self) -> None:

@@ -244,6 +244,8 @@ def test_artifacts_are_written_and_the_last_epoch_is_used_without_a_monitor(
         (["row=a-honest"], "use protocol=honest"),
         (["row=???"], "Mandatory key without a value: row"),
         (["trainer.max_epochs=0"], "trainer.max_epochs=0 is not valid"),
+        (["trainer.devices=0"], "trainer.devices=0 is not valid: expected an integer of at least 1"),
+        (["trainer.devices=auto"], "trainer.devices='auto' is not valid"),
         (["select.mode=most"], "select.mode='most' is not valid"),
         (["logger.mode=maybe"], "logger.mode=maybe is not one of"),
         (["data.seed=${seeed}"], "data.seed cannot be resolved"),

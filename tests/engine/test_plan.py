@@ -42,6 +42,12 @@ def test_states_and_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert text.endswith(end)
 
 
+def test_rays_jobs_at_a_time(tmp_path: Path) -> None:
+    ray = ["hydra/launcher=ray", "hydra.launcher.init.num_cpus=8", "hydra.launcher.remote.num_cpus=3"]
+    jobs, at_a_time = plan.jobs(["reproduce=toy", "profile=smoke", "experiment=toy/box", *ray], tmp_path, tmp_path)
+    assert len(jobs) == 3 and at_a_time == 2
+
+
 @pytest.mark.parametrize("flag", ["--dry-run", "dry_run=true"])
 def test_a_dry_run_starts_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flag: str

@@ -38,7 +38,7 @@ class FeedForward(nn.Module):
             width = units
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(width, labels)
-        self.reduction = reduction
+        self.reduction, self.distributes = reduction, reduction == "mean"
         if fan_out_init:
             for layer in self.modules():
                 if isinstance(layer, nn.Linear):

@@ -19,6 +19,7 @@ class FixedPointClassifier(nn.Module):
     """What the two rows share: counting evaluations of g, and the diagnostics of the latest solves."""
 
     layer: fpi.FPILayer
+    distributes = True
 
     def __init__(self) -> None:
         super().__init__()
