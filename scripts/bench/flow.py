@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torchvision.models.optical_flow.raft import CorrBlock
 
 import fpi
-from tasks.flow.energy import HornSchunck, energy_layer
+from tasks.flow.energy import EnergyLayer, HornSchunck
 from tasks.flow.flownet import FlowNetS
 from tasks.flow.fpi_module import fpi_refinement, refined
 from tasks.flow.losses import multiscale_loss
@@ -134,7 +134,7 @@ def solver_rows() -> list[Row]:
     times: dict[str, float] = {}
     said = []
     for name, solver in kinds.items():
-        layer = energy_layer(energy, gamma, solver)
+        layer = EnergyLayer(energy, gamma, solver)
         begin = time.perf_counter()
         _silent(layer, frames, start)()
         times[name] = time.perf_counter() - begin
@@ -149,7 +149,7 @@ def memory_rows() -> list[Row]:
     def peak(steps: int) -> float:
         energy, frames, start = make(64, 96)
         solver = fpi.Picard(criterion=fpi.Relative(0.0), max_iter=steps, on_failure="ignore")
-        layer = energy_layer(energy, 1.0, solver, fpi.BackwardFPI(solver))
+        layer = EnergyLayer(energy, 1.0, solver, fpi.BackwardFPI(solver))
         return peak_bytes(lambda: layer(frames, start).square().sum().backward())
 
     peak(2)
