@@ -7,6 +7,7 @@ from typing import Any
 
 import hydra
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 import fpi
@@ -70,3 +71,15 @@ def test_the_energy_of_the_thesis(row: str) -> None:
     assert (layer.solver.max_iter, layer.g.step_size) == (10 if unrolled else 1000, 1.0)
     (group, _) = module.configure_optimizers().param_groups
     assert group["lr"] == 1e-3
+
+
+def test_the_implicit_row_converges_forward_and_backward() -> None:
+    pytest.importorskip("cv2")
+    config = compose(SINTEL, "energy_implicit", "sample", "data.n_train=2", "data.batch_size=2")
+    torch.manual_seed(0)
+    module, data = (hydra.utils.instantiate(config[part]) for part in ("method", "data"))
+    data.setup()
+    module.loss(next(iter(data.train_dataloader()))).backward()
+    forward = module.layer.info
+    assert bool(forward.converged.all()) and bool(forward.backward.converged.all())
+    assert forward.evaluations < 100 and forward.backward.evaluations < 100
