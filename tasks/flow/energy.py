@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 import fpi
 from tasks.flow.operators import Corners, corners
+from tasks.flow.spectrum import Spectral
+from tasks.flow.splines import Patches, patches, smooth, windows
 
 Injected = tuple[Tensor, Tensor]
+Warping = Literal["bilinear", "spline"]
 
 
 class HornSchunck(nn.Module):
@@ -19,8 +22,7 @@ class HornSchunck(nn.Module):
 
     J₂ is sampled bilinearly, and its border continued; ∇ are forward differences with free boundaries. The state is
     the flow, (batch, 2, height, width) in pixels. The gradient is written out, so that second derivatives exist:
-    with a residual r = J₁ − J₂(x + u) and the four pixels around a sample, ∂E/∂u needs the four inner products ⟨r, J₂⟩
-    alone.
+    with a residual r = J₁ − J₂(x + u) and the pixels around a sample, ∂E/∂u needs their inner products ⟨r, J₂⟩ alone.
 
     Args:
         features: maps an image (batch, 3, height, width) to (batch, C, height, width).
@@ -29,6 +31,9 @@ class HornSchunck(nn.Module):
         scale: s, which the thesis leaves open (README, deviations): the mean over the pixels of a Sintel frame. The
             smoothness term alone contracts with step γ where γ s ≤ 1 / (8 λ).
         image_range: what the images' range [0, 1] is stretched to before `features` sees it; also open.
+        warping: "bilinear" (thesis): the slope of E jumps where a sample crosses a pixel, so E has minima at which its
+            gradient is not zero, and no fixed point. "spline": cubic B-splines of J₁ and J₂, with which E is twice
+            continuously differentiable, as the implicit function theorem asks.
     """
 
     def __init__(
@@ -38,8 +43,11 @@ class HornSchunck(nn.Module):
         learn_smoothness: bool = False,
         scale: float = 1 / (436 * 1024),
         image_range: float = 255.0,
+        warping: Warping = "bilinear",
     ) -> None:
         super().__init__()
+        if warping not in ("bilinear", "spline"):
+            raise ValueError(f"HornSchunck: warping must be 'bilinear' or 'spline', got {warping!r}")
         for name, value in (("smoothness", smoothness), ("scale", scale), ("image_range", image_range)):
             if not value > 0:
                 raise ValueError(f"HornSchunck: {name} must be > 0, got {value!r}")
@@ -49,13 +57,15 @@ class HornSchunck(nn.Module):
             self.log_smoothness = nn.Parameter(log_smoothness)
         else:
             self.register_buffer("log_smoothness", log_smoothness)
-        self.scale, self.image_range = scale, image_range
+        self.scale, self.image_range, self.warping = scale, image_range, warping
 
     def inject(self, frames: tuple[Tensor, Tensor]) -> Injected:
         """Features of both frames, (batch, height · width, C) each: one row a pixel."""
         first, second = (self.image_range * frame for frame in frames)
-        both = self.features(torch.cat([first, second])).flatten(2).mT.contiguous()
-        return both[: len(first)], both[len(first) :]
+        one, two = self.features(torch.cat([first, second])).split(len(first))
+        if self.warping == "spline":
+            return _rows(smooth(one)), windows(two)
+        return _rows(one), _rows(two)
 
     def forward(self, x: Tensor, injected: Injected) -> Tensor:
         """E, shape (batch,)."""
@@ -73,13 +83,13 @@ class HornSchunck(nn.Module):
         residual = self._residual(at, around, injected[0])
         return self._value(x, residual), self._gradient(x, at, around, residual)
 
-    def _sample(self, x: Tensor, second: Tensor) -> tuple[Corners, Tensor]:
-        """The sampling points, and J₂ at the four pixels around each: (batch · height · width, 4, C)."""
-        at = corners(x)
+    def _sample(self, x: Tensor, second: Tensor) -> tuple[Corners | Patches, Tensor]:
+        """The sampling points, and J₂ at the pixels around each: (batch · height · width, 4 or 16, C)."""
+        at, wide = (corners(x), 1) if self.warping == "bilinear" else (patches(x), 4)
         rows = second.reshape(-1, second.shape[-1])
-        return at, rows.index_select(0, at.pixels.reshape(-1)).reshape(-1, 4, rows.shape[1])
+        return at, rows.index_select(0, at.rows.reshape(-1)).reshape(-1, 4 * wide, rows.shape[1] // wide)
 
-    def _residual(self, at: Corners, around: Tensor, first: Tensor) -> Tensor:
+    def _residual(self, at: Corners | Patches, around: Tensor, first: Tensor) -> Tensor:
         """J₁ − J₂(x + u): (batch · height · width, 1, C)."""
         return torch.baddbmm(first.reshape(-1, 1, first.shape[-1]), at.weights[:, None], around, alpha=-1)
 
@@ -89,10 +99,15 @@ class HornSchunck(nn.Module):
         roughness = across.square().sum((1, 2, 3)) + down.square().sum((1, 2, 3))
         return self.scale * (data + self.log_smoothness.exp() * roughness)
 
-    def _gradient(self, x: Tensor, at: Corners, around: Tensor, residual: Tensor) -> Tensor:
+    def _gradient(self, x: Tensor, at: Corners | Patches, around: Tensor, residual: Tensor) -> Tensor:
         products = torch.bmm(around, residual.mT)[:, :, 0]
         data = at.slopes(products).reshape(len(x), *x.shape[2:], 2).permute(0, 3, 1, 2)
         return 2 * self.scale * (self.log_smoothness.exp() * _minus_laplacian(x) - data)
+
+
+def _rows(image: Tensor) -> Tensor:
+    """(batch, C, height, width) -> (batch, height · width, C)."""
+    return image.flatten(2).mT.contiguous()
 
 
 def _minus_laplacian(x: Tensor) -> Tensor:
@@ -102,10 +117,8 @@ def _minus_laplacian(x: Tensor) -> Tensor:
     return pad(across, (1, 0)) - pad(across, (0, 1)) + pad(down, (0, 0, 1, 0)) - pad(down, (0, 0, 0, 1))
 
 
-def energy_layer(
-    energy: HornSchunck, step_size: float, solver: fpi.Solver, adjoint: fpi.Adjoint | None = None
-) -> fpi.FPI_GD:
-    """The layer `layer((frame1, frame2), x0=flow)`: gradient descent on `energy` from an initialiser's flow.
+class EnergyLayer(fpi.FPI_GD):
+    """The layer `layer((frame1, frame2), flow)`: gradient descent on an energy from an initialiser's flow.
 
     Args:
         energy: E.
@@ -113,6 +126,31 @@ def energy_layer(
         solver: of the forward layer.
         adjoint: `fpi.Unrolled()` records the steps, as the thesis did; `fpi.BackwardFPI(...)` (default) needs a
             converged solve, and no memory for its steps.
+        curvature: descend in the metric of `tasks.flow.spectrum.Spectral`, whose d it is; None: in the pixels' own, as
+            the thesis.
     """
-    options: dict[str, Any] = {} if adjoint is None else {"adjoint": adjoint}
-    return fpi.FPI_GD(energy, step_size=step_size, solver=solver, **options)
+
+    def __init__(
+        self,
+        energy: HornSchunck,
+        step_size: float,
+        solver: fpi.Solver,
+        adjoint: fpi.Adjoint | None = None,
+        curvature: float | None = None,
+    ) -> None:
+        spectral = None if curvature is None else Spectral(energy, curvature)
+        super().__init__(spectral or energy, step_size=step_size, solver=solver, adjoint=adjoint)
+
+    def forward(self, frames: tuple[Tensor, Tensor], x0: Tensor, c0: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """The flow, (batch, 2, height, width) in pixels, from the flow x0; c0 as for `fpi.FPILayer`."""
+        return self.flow(super().forward(frames, self.state(x0), c0))
+
+    def state(self, flow: Tensor) -> Tensor:
+        """What the solver iterates, for a flow."""
+        energy: Any = self.g.energy
+        return energy.coordinates(flow) if isinstance(energy, Spectral) else flow
+
+    def flow(self, state: Tensor) -> Tensor:
+        """The flow of a state."""
+        energy: Any = self.g.energy
+        return energy.flow(state) if isinstance(energy, Spectral) else state

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("first", type=Path, help="first frame, any format Pillow reads")
     parser.add_argument("second", type=Path, help="second frame, of the same size")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--checkpoint", type=Path, help="last.ckpt of a finished job (its config.yaml lies beside it)")
+    source.add_argument("--checkpoint", type=Path, help="a finished job's directory, or its last.ckpt")
     source.add_argument("--initialiser", choices=NAMES, help="an initialiser alone, without a trained row")
     parser.add_argument("-o", "--output", type=Path, default=Path("flow.flo"), help="the flow, a .flo file")
     parser.add_argument("--png", action="store_true", help="also write the flow as colours, beside the .flo file")
@@ -64,16 +64,17 @@ def run(options: argparse.Namespace) -> None:
 
 
 def load_module(checkpoint: Path) -> FlowModule:
-    """The trained module of a job, in evaluation mode, from its last.ckpt.
+    """The trained module of a job, in evaluation mode, from its directory or its last.ckpt.
 
     Raises:
         FileNotFoundError: no checkpoint, or no config.yaml beside it.
         CheckpointError: the file cannot be read, or does not fit the config's module.
     """
+    checkpoint = checkpoint / "last.ckpt" if checkpoint.is_dir() else checkpoint
     config = checkpoint.parent / "config.yaml"
     for path, what in ((checkpoint, "checkpoint"), (config, "config of the checkpoint's job")):
         if not path.is_file():
-            raise FileNotFoundError(f"no {what} at {path}: give the last.ckpt of a job's directory")
+            raise FileNotFoundError(f"no {what} at {path}: give a finished job's directory, or the last.ckpt in it")
     module: FlowModule = instantiate(OmegaConf.load(config).method, _convert_="all")
     state = read_checkpoint(checkpoint)
     assert state is not None

@@ -35,7 +35,7 @@ def figures(runs: Sequence[Run], out: Path) -> list[plots.FigureFile]:
         _curves(
             runs, out, SINTEL, "figure6.6", "EPE per gradient step", "gradient step", "EPE (pixels)", _steps,
             "End-point error on the evaluation pairs after each plain gradient step on the learned energy, from the "
-            f"initial flow, with each row's own step size. {SPREAD}",
+            f"initial flow, with each row's own step size and metric. {SPREAD}",
         ),
         _convergence(runs, out, SINTEL, "figure6.6"),
         _examples(runs, out, SINTEL, "figure6.7"),

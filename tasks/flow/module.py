@@ -14,6 +14,7 @@ import fpi
 from tasks.engine import ranks
 from tasks.engine.store import write_csv
 from tasks.flow import pictures, traces
+from tasks.flow.energy import EnergyLayer
 from tasks.flow.flownet import estimate
 from tasks.flow.initialisers import Initialiser
 from tasks.flow.losses import mean_epe, multiscale_loss
@@ -185,13 +186,13 @@ class EnergyModule(FlowModule):
 
     Args:
         initialiser: x0 = initialiser(frame1, frame2), frozen.
-        refinement: `tasks.flow.energy.energy_layer(...)`; None: the initialiser's flow is the result.
+        refinement: `tasks.flow.energy.EnergyLayer(...)`; None: the initialiser's flow is the result.
         path_steps: plain gradient steps along which artifacts follow the flow (figure 6.6).
         options: as for `FlowModule`.
     """
 
     def __init__(
-        self, initialiser: Initialiser, refinement: fpi.FPI_GD | None = None, path_steps: int = 10, **options: Any
+        self, initialiser: Initialiser, refinement: EnergyLayer | None = None, path_steps: int = 10, **options: Any
     ) -> None:
         super().__init__(**options)
         self.initialiser, self.refinement, self.path_steps = initialiser, refinement, path_steps

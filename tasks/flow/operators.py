@@ -71,14 +71,14 @@ class Corners(NamedTuple):
     """Where bilinear samples lie: the pixels around each, and the place between them.
 
     Attributes:
-        pixels: (batch · height · width, 4) rows of an image of shape (batch · height · width, channels): the pixels
+        rows: (batch · height · width, 4) rows of an image of shape (batch · height · width, channels): the pixels
             (x₀, y₀), (x₀ + 1, y₀), (x₀, y₀ + 1), (x₀ + 1, y₀ + 1).
         fx, fy: (batch · height · width,) the sample's distance from (x₀, y₀), in [0, 1]; differentiable in the flow.
         inside: (batch · height · width, 2) 1 where the sample's x (y) lies on the image, else 0: there the sample is
             the border's and does not change with u (v).
     """
 
-    pixels: Tensor
+    rows: Tensor
     fx: Tensor
     fy: Tensor
     inside: Tensor

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import fpi
 from tasks.engine.store import atomic_write
+from tasks.flow.energy import EnergyLayer
 from tasks.flow.initialisers import Initialiser
 from tasks.flow.losses import mean_epe
 
@@ -68,9 +69,9 @@ def convergence(layer: fpi.FPILayer, loss: Callable[[], Tensor]) -> list[dict[st
 
 @torch.no_grad()
 def along_steps(
-    layer: fpi.FPI_GD, initialiser: Initialiser, batches: Iterable[Batch], steps: int
+    layer: EnergyLayer, initialiser: Initialiser, batches: Iterable[Batch], steps: int
 ) -> tuple[list[dict[str, float]], Flows]:
-    """Plain gradient steps of the layer from the initialiser's flow, whatever its solver.
+    """Plain gradient steps of the layer, in its own metric, from the initialiser's flow, whatever its solver.
 
     Returns:
         Rows of step, test_epe (pixels) and energy, means over the pairs, for steps 0 ... `steps`; and the first pair's
@@ -80,13 +81,14 @@ def along_steps(
     errors, energies, path = torch.zeros(steps + 1), torch.zeros(steps + 1), {}
     pairs = 0
     for index, batch in enumerate(batches):
-        x = initialiser(batch["frame1"], batch["frame2"])
+        x = layer.state(initialiser(batch["frame1"], batch["frame2"]))
         injected = g.inject((batch["frame1"], batch["frame2"]))
         found = []
         for step in range(steps + 1):
-            found.append((mean_epe(x, batch["flow"], batch["valid"]).mean(), g.energy(x, injected).mean()))
+            flow = layer.flow(x)
+            found.append((mean_epe(flow, batch["flow"], batch["valid"]).mean(), g.energy(x, injected).mean()))
             if index == 0 and step in KEPT_STEPS:
-                path[step] = x[0].cpu().numpy()
+                path[step] = flow[0].cpu().numpy()
             x = g(x, injected)
         error, energy = torch.tensor(found).unbind(1)
         if bool(torch.isfinite(error).all()):

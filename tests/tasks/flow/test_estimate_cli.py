@@ -37,9 +37,10 @@ def make_job(directory: Path, width: float) -> FlowNetS:
     return network
 
 
-def test_a_trained_row_writes_its_flow(frames: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [".", "last.ckpt"])
+def test_a_trained_row_writes_its_flow(name: str, frames: list[str], tmp_path: Path) -> None:
     network, out = make_job(tmp_path, 0.03), tmp_path / "out.flo"
-    main([*frames, "--checkpoint", str(tmp_path / "last.ckpt"), "-o", str(out), "--png", "--device", "cpu"])
+    main([*frames, "--checkpoint", str(tmp_path / name), "-o", str(out), "--png", "--device", "cpu"])
     pair = [read_image(name)[None].float() / 255 for name in frames]
     with torch.no_grad():
         torch.testing.assert_close(read_flow(out)[0], estimate(network, *pair)[0])

@@ -7,6 +7,7 @@ from typing import Any
 
 import hydra
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 import fpi
@@ -61,9 +62,24 @@ def test_flownets_as_published(row: str) -> None:
 def test_the_energy_of_the_thesis(row: str) -> None:
     method = compose(SINTEL, row, "paper", "method.initialiser.name=zero")["method"]
     module = hydra.utils.instantiate(method)
-    energy = module.layer.g.energy
+    layer, unrolled = module.layer, row == "energy_unrolled"
+    energy = layer.g.energy if unrolled else layer.g.energy.energy
     assert isinstance(energy, HornSchunck) and float(energy.log_smoothness.exp()) == pytest.approx(180)
+    assert energy.warping == ("bilinear" if unrolled else "spline")
     assert len(energy.features.down) == 3
-    unrolled = row == "energy_unrolled"
-    assert isinstance(module.layer.adjoint, fpi.Unrolled if unrolled else fpi.BackwardFPI)
-    assert (module.layer.solver.max_iter, module.layer.g.step_size) == ((10, 1.0) if unrolled else (200, 155.0))
+    assert isinstance(layer.adjoint, fpi.Unrolled if unrolled else fpi.BackwardFPI)
+    assert (layer.solver.max_iter, layer.g.step_size) == (10 if unrolled else 1000, 1.0)
+    (group, _) = module.configure_optimizers().param_groups
+    assert group["lr"] == 1e-3
+
+
+def test_the_implicit_row_converges_forward_and_backward() -> None:
+    pytest.importorskip("cv2")
+    config = compose(SINTEL, "energy_implicit", "sample", "data.n_train=2", "data.batch_size=2")
+    torch.manual_seed(0)
+    module, data = (hydra.utils.instantiate(config[part]) for part in ("method", "data"))
+    data.setup()
+    module.loss(next(iter(data.train_dataloader()))).backward()
+    forward = module.layer.info
+    assert bool(forward.converged.all()) and bool(forward.backward.converged.all())
+    assert forward.evaluations < 100 and forward.backward.evaluations < 100

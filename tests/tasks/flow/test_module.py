@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 import fpi
 from tasks.engine.store import read_csv
-from tasks.flow.energy import HornSchunck, energy_layer
+from tasks.flow.energy import EnergyLayer, HornSchunck
 from tasks.flow.flownet import FlowNetS
 from tasks.flow.fpi_module import fpi_refinement, refined
 from tasks.flow.initialisers import make
@@ -77,7 +77,7 @@ def flownet(refinement: bool) -> FlowNetModule:
 def energy(adjoint: fpi.Adjoint, steps: int = 4) -> EnergyModule:
     torch.manual_seed(0)
     solver = fpi.Picard(criterion=fpi.Relative(0.0), max_iter=steps, check_every=1, on_failure="ignore")
-    layer = energy_layer(HornSchunck(UNet((3, 4), 3), scale=1e-5, image_range=20.0), 1.0, solver, adjoint)
+    layer = EnergyLayer(HornSchunck(UNet((3, 4), 3), scale=1e-5, image_range=20.0), 1.0, solver, adjoint)
     adam = partial(torch.optim.Adam, lr=1e-3)
     return EnergyModule(initialiser=make("zero"), refinement=layer, optimizer=adam, path_steps=3, examples=2)
 

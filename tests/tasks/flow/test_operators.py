@@ -49,7 +49,7 @@ def test_corners_sample_like_grid_sample() -> None:
     torch.manual_seed(0)
     image, flow = torch.randn(2, 3, 5, 7).double(), 3 * torch.randn(2, 2, 5, 7).double()
     at = corners(flow)
-    around = image.permute(0, 2, 3, 1).reshape(-1, 3)[at.pixels]
+    around = image.permute(0, 2, 3, 1).reshape(-1, 3)[at.rows]
     sampled = (at.weights[:, :, None] * around).sum(1).reshape(2, 5, 7, 3).permute(0, 3, 1, 2)
     torch.testing.assert_close(sampled, warp(image, flow, "border"))
 
@@ -63,7 +63,7 @@ def test_corners_slopes_are_the_derivative_of_grid_sample() -> None:
     sampled = F.grid_sample(image, grid, padding_mode="border", align_corners=True)
     (expected,) = torch.autograd.grad(sampled.sum(), flow)
     at = corners(flow)
-    slopes = at.slopes(image.reshape(-1)[at.pixels])
+    slopes = at.slopes(image.reshape(-1)[at.rows])
     torch.testing.assert_close(slopes.reshape(1, 6, 8, 2).permute(0, 3, 1, 2), expected)
 
 
