@@ -42,7 +42,7 @@ def _report_all(results: Path, wish: str | None) -> int:
     failures, pages = 0, []
     folders = [results / check_profile(wish)] if wish and wish != PUBLISHED else sorted(results.glob("*"))
     for folder in folders if wish != PUBLISHED else ():
-        there = [task for task in task_names() if any(store.load_runs(results, folder.name, task))]
+        there = [task for task in task_names() if any(store.load_runs(results, folder.name, task, curves=False))]
         for task in there:
             failures += len(report.build(task, folder.name, results, pages=False)[1])
         if there:
