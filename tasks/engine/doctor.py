@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from tasks.engine import console, data, store, tracking
+from tasks.engine import console, data, manifest, store, tracking
 from tasks.engine.cli import split_pairs, task_names
 from tasks.engine.environment import hardware
 from tasks.engine.errors import ConfigError
@@ -106,7 +106,7 @@ def _results(results: Path) -> Iterator[Finding]:
 
 
 def _data() -> Iterator[Finding]:
-    for name, dataset in data.load_manifest().items():
+    for name, dataset in manifest.load_manifest().items():
         try:
             yield Finding("ok", "data", f"{name}: in {data.locate(name)}")
         except data.DataNotFoundError:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tasks.engine import console, data, report, store, tracking
+from tasks.engine import console, data, fetch, manifest, report, store, tracking
 from tasks.engine.cli import as_bool, check_profile, parse_task
 
 LARGE = 10**9  # bytes: a download that is not started without being asked for
@@ -80,15 +80,15 @@ def choose_profile(task: str, asked: str | None) -> tuple[str, str]:
         except data.DataNotFoundError:
             continue  # said below: the first line printed is the profile and its reason
     for profile, name in needed.items() if not found else ():
-        size = data.load_manifest()[name].size
+        size = manifest.load_manifest()[name].size
         if size is None or size > LARGE:
             causes.append(f"{name} is not here (a large download: `make data-{name}`)")
             continue
         try:
-            data.fetch(name)
+            fetch.fetch(name)
             found.append((profile, "the data were downloaded"))
             break
-        except data.DataError as error:
+        except manifest.DataError as error:
             causes.append(f"{str(error).splitlines()[0]} (set FPI_DATA, or `make data-{name}`)")
     if found and gpu_needed(task) and not _has_gpu():
         causes = [
@@ -105,7 +105,7 @@ def data_needed(task: str) -> dict[str, str]:
     task.data_needed names one data set, of profile=paper, or one a profile; by default one of the task's name.
     """
     content = _task_config(task)
-    default = task if task in data.load_manifest() else None
+    default = task if task in manifest.load_manifest() else None
     needed = content.get("data_needed", default)
     return needed if isinstance(needed, dict) else {} if needed is None else {"paper": needed}
 
