@@ -110,9 +110,14 @@ def _data() -> Iterator[Finding]:
         try:
             yield Finding("ok", "data", f"{name}: in {data.locate(name)}")
         except data.DataNotFoundError:
-            size = "" if dataset.size is None else f", {dataset.size / 1e6:,.0f} MB"
+            size = "" if dataset.size is None else f", {human_bytes(dataset.size)}"
             how = f"`make data-{name}` downloads it{size}" if dataset.downloadable else f"by hand ({dataset.terms})"
             yield Finding("note", "data", f"{name}: not here; {how}")
+
+
+def human_bytes(count: int) -> str:
+    """Bytes in kB or MB."""
+    return f"{count / 1e6:,.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 
 def _tracking() -> Iterator[Finding]:

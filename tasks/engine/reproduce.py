@@ -12,6 +12,7 @@ import yaml
 
 from tasks.engine import console, data, fetch, manifest, report, store, tracking
 from tasks.engine.cli import as_bool, check_profile, parse_task
+from tasks.engine.errors import ConfigError
 
 LARGE = 10**9  # bytes: a download that is not started without being asked for
 
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str]) -> int:
         commands.append(command + [f"{key}={value}" for key, value in overrides.items()])
     if dry_run:
         return _dry_run(commands, results)
+    check_data(task, profile)
     if "logger" not in overrides and "logger.mode" not in overrides and profile != "smoke":
         tracking.announce(*tracking.decide("auto"))
     status = 0
@@ -97,6 +99,20 @@ def choose_profile(task: str, asked: str | None) -> tuple[str, str]:
     elif found:
         return found[0]
     return "sample", f"SAMPLE DATA, not the paper's: {'; '.join(causes)}"
+
+
+def check_data(task: str, profile: str) -> None:
+    """Raises ConfigError if the profile's data are not here: once, instead of by every job.
+
+    Data without checksums may be there in another form; their jobs see for themselves.
+    """
+    name = data_needed(task).get(profile)
+    if name is None or any(file.sha256 is None for file in manifest.load_manifest()[name].files):
+        return
+    try:
+        data.locate(name)
+    except data.DataNotFoundError as error:
+        raise ConfigError(f"profile={profile} cannot run: {error}") from error
 
 
 def data_needed(task: str) -> dict[str, str]:

@@ -60,6 +60,17 @@ def test_a_large_download_is_not_started(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "make data-flyingchairs" in reason and "cannot reach the server" in reason
 
 
+def test_data_that_are_missing_are_said_once_and_not_by_every_job(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(data, "locate", missing)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a job was started"))
+    with pytest.raises(ConfigError, match="profile=paper cannot run: data 'bibtex' not found"):
+        reproduce.main(["bibtex", "profile=paper", f"results_dir={tmp_path}"])
+    reproduce.check_data("bibtex", "sample")
+    reproduce.check_data("denoising", "paper")  # may be there unpacked: the jobs look
+
+
 def test_a_task_without_data_takes_paper(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "locate", missing)
     assert reproduce.choose_profile("toy", None)[0] == "paper"

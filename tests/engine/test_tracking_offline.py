@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +101,12 @@ def test_no_credential_is_in_any_file_or_line_of_a_job(
     assert KEY not in output.out + output.err
 
 
-def train(folder: Path, *overrides: str) -> tuple[str, list[dict[str, Any]]]:
-    """Two jobs of one process of their own (W&B's service outlives a run), and what they said."""
+def train(folder: Path, *overrides: str, seeds: int = 2) -> tuple[str, list[dict[str, Any]]]:
+    """The jobs of one process of its own (W&B's service outlives a run), and what they said."""
     given = [
         "hydra.mode=MULTIRUN",
         "experiment=tiny/good",
-        "seed=0,1",
+        f"seed={','.join(map(str, range(seeds)))}",
         "trainer.max_epochs=3",
         "logger.mode=online",
         *overrides,
@@ -114,7 +115,7 @@ def train(folder: Path, *overrides: str) -> tuple[str, list[dict[str, Any]]]:
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stderr, [json.loads((job(folder, seed) / "run.json").read_text()) for seed in (0, 1)]
+    return done.stderr, [json.loads((job(folder, seed) / "run.json").read_text()) for seed in range(seeds)]
 
 
 @pytest.mark.parametrize("failure", ["refused", "500", "slow"])
@@ -148,6 +149,21 @@ def test_a_server_that_fails_during_a_job_leaves_it_whole(tmp_path: Path, server
     assert [path.name.startswith("run-") for path in pending] == [True, False]  # nothing of the first is lost
     server.failure = server.fails_later = None
     assert sync.main([f"results_dir={tmp_path}"]) == 0 and sync.pending(tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failure", ["500", "slow"])
+def test_epochs_do_not_wait_for_a_server_that_fails(tmp_path: Path, server: Server, failure: Failure) -> None:
+    def epoch(folder: Path) -> float:
+        """The seconds of the fastest epoch: a busy machine delays others, a log that waits would delay all."""
+        ends = [row["seconds"] for row in store.read_csv(job(folder) / "metrics.csv")]
+        return min(after - before for before, after in pairwise(ends))
+
+    epochs = ("trainer.max_epochs=16", "method.delay=0.25")
+    train(tmp_path / "offline", *epochs, "logger.mode=offline", seeds=1)
+    server.fails_later = failure
+    train(tmp_path / "failing", *epochs, seeds=1)
+    assert server.runs and epoch(tmp_path / "failing") <= 1.02 * epoch(tmp_path / "offline")
 
 
 def test_sync_uploads_in_start_order_and_once(
