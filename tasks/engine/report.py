@@ -48,6 +48,12 @@ def build(
     return summary, failed
 
 
+def is_drawn(task: str, profile: str, results: Path) -> bool:
+    """Whether the figures of a report are there, drawn from the runs as they are."""
+    runs, _ = store.load_runs(results, profile, task, curves=False)
+    return figures.kept(results / profile / task, figures.state(task, runs)) is not None
+
+
 def write_pages(results: Path, profile: str) -> Path:
     """Write README.md and index.html of <results>/<profile> over every task with a summary.json; returns the latter."""
     sources = page.sources(results / profile)

@@ -20,7 +20,6 @@ import suite
 @pytest.mark.parametrize("experiment", ["bibtex/fpi_nn", "denoising/fpi_nn"])
 def test_the_bare_loop_ends_with_the_weights_of_the_job(experiment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    monkeypatch.setattr(suite, "MEASURED", 3)
     given = [f"experiment={experiment}", "protocol=paper", "profile=smoke"]
     row = suite._job_row("a row", given, 1)  # compares the weights
     assert row.name == "a row, 20 epochs" and row.ratio == row.values["job"] / row.values["bare loop"]
