@@ -6,8 +6,8 @@
 1. job: a whole job (data, training, checkpoints, W&B offline, test, pictures) over a bare loop of the same steps and
    evaluations, which ends with the same weights (bounds: 1.05 for Bibtex, 1.02 for denoising);
 2. start: from the start of `scripts/train.py` to its first training step, by stage, the least of several (bound: 8 s);
-3. report: `scripts/report.py all` over 500 runs, copies of those in `results/` (bound: 10 s): unchanged,
-   with one run more, and with all figures drawn anew; and the largest of its pages opening in Chromium (bound: 2 s; FPI_CHROMIUM).
+3. report: `scripts/report.py all` over 500 runs, copies of those in `results/` (bound: 10 s): unchanged, with one run
+   more, and with all figures drawn anew; and the largest of its pages opening in Chromium (bound: 2 s; FPI_CHROMIUM).
 
 The Bibtex data are used if they are there, else a generated sample.
 """

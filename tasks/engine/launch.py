@@ -37,7 +37,7 @@ def launch(main: Callable[[], Any]) -> None:
         main()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on instead of printing them
-    JobReturn.return_value = property(_result, JobReturn.return_value.fset)  # type: ignore[assignment]
+    JobReturn.return_value = property(_result, JobReturn.return_value.fset)  # type: ignore[assignment, attr-defined]
     try:
         _check_form(sys.argv[1:])
         main()
