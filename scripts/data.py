@@ -6,7 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from tasks.engine.data import DATA_DIR, DataError, fetch, load_manifest
+from tasks.engine.data import DATA_DIR
+from tasks.engine.fetch import fetch
+from tasks.engine.manifest import DataError, load_manifest
 
 
 def main() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,16 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from tasks.engine.data import DataError, DataNotFoundError, is_available, locate
+from tasks.engine.archives import Limits, open_zip, read_gzip, read_member, read_tar
+from tasks.engine.data import is_available, locate
+from tasks.engine.manifest import DataError
 
 TEST_DIGITS = 360  # of scikit-learn's 1,797
+MNIST_BYTES = 60_000 * 28 * 28 + 16  # of its largest file
+CIFAR_TRAIN, CIFAR_TEST = tuple(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"
+CIFAR_RECORD = 1 + 3 * 32 * 32  # bytes: the label, and the image with its channels first
+CIFAR_LIMITS = Limits(total=200 * 10**6, files=100)
+JPEG_LIMITS = Limits(total=100 * 10**6, files=50_000)
 CIFAR_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -71,7 +77,7 @@ def mnist() -> Sets:
 
 def _idx(path: Path) -> np.ndarray:
     """An array of bytes in the IDX format: two zero bytes, the type, the number of dimensions, their sizes."""
-    content = gzip.decompress(path.read_bytes())
+    content = read_gzip(path, MNIST_BYTES)
     dimensions = np.frombuffer(content, ">i4", content[3], 4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * len(dimensions)).reshape(dimensions)
 
@@ -87,19 +93,17 @@ def svhn() -> Sets:
 
 
 def cifar10() -> Sets:
-    """CIFAR-10, 50,000 for training and 10,000 for testing, read (and unpacked beside the archive) by torchvision."""
-    from torchvision.datasets import CIFAR10
+    """CIFAR-10, 50,000 for training and 10,000 for testing, from its binary version (the Python version is pickled)."""
+    path = locate("cifar10") / "cifar-10-binary.tar.gz"
+    content = read_tar(path, [*CIFAR_TRAIN, CIFAR_TEST], CIFAR_LIMITS)
+    return _records(path, b"".join(content[name] for name in CIFAR_TRAIN)), _records(path, content[CIFAR_TEST])
 
-    folder = locate("cifar10")
-    try:  # the archive was verified: nothing is downloaded
-        sets = [CIFAR10(str(folder), train, download=True) for train in (True, False)]
-    except OSError as error:
-        raise DataNotFoundError(
-            f"{folder} holds CIFAR-10's archive, but it cannot be unpacked there: {error}. Fix: free disk space, or "
-            "copy the archive to a data folder that can be written."
-        ) from error
-    train, test = (_labelled(content.data.transpose(0, 3, 1, 2), np.array(content.targets)) for content in sets)
-    return train, test
+
+def _records(path: Path, content: bytes) -> Labelled:
+    if len(content) % CIFAR_RECORD:
+        raise DataError(f"{path} has no whole number of records of {CIFAR_RECORD:,} bytes, a label and an image each")
+    records = np.frombuffer(content, np.uint8).reshape(-1, CIFAR_RECORD)
+    return _labelled(records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0])
 
 
 def cifar10_lossless() -> Sets:
@@ -112,7 +116,7 @@ def cifar10_lossless() -> Sets:
 def cifar10_jpeg() -> Sets:
     """CIFAR-10 re-encoded as JPEG, with loss: 2,000 images of each class for training, 500 for testing."""
     path = locate("classification/cifar10-jpeg-20000-5000.zip")
-    with ZipFile(path) as archive:
+    with open_zip(path, JPEG_LIMITS) as archive:
         names = sorted(archive.namelist())
         sets = [_jpegs(archive, [name for name in names if name.startswith(which)]) for which in ("train/", "test/")]
     return sets[0], sets[1]
@@ -121,7 +125,7 @@ def cifar10_jpeg() -> Sets:
 def _jpegs(archive: ZipFile, names: list[str]) -> Labelled:
     if not names:
         raise DataError(f"{archive.filename} has no images where train/CLASS/*.jpg and test/CLASS/*.jpg are expected")
-    images = np.stack([np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB")) for name in names])
+    images = np.stack([np.asarray(Image.open(io.BytesIO(read_member(archive, name))).convert("RGB")) for name in names])
     labels = np.array([CIFAR_NAMES.index(name.split("/")[1]) for name in names])
     return _labelled(images.transpose(0, 3, 1, 2), labels)
 

@@ -35,6 +35,8 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
 def _check_present(cfg: DictConfig) -> None:
     if OmegaConf.select(cfg, "task.name") is None:
         raise ConfigError(f"No task: add experiment=NAME, one of {', '.join(experiments())}.")
+    if (protocol := OmegaConf.select(cfg, "protocol")) not in PROTOCOLS:  # others may be resolved by its value
+        raise ConfigError(f"protocol={protocol!r} is not valid: expected one of {', '.join(PROTOCOLS)}.")
     for key in ("data", "method"):
         if OmegaConf.select(cfg, f"{key}._target_") is None:
             raise ConfigError(f"{key}._target_ is missing: an experiment chooses it with `override /{key}: ...`.")
@@ -53,7 +55,6 @@ def _check(config: dict[str, Any]) -> None:
 
     trainer = config["trainer"]
     expect(_whole(config["seed"], 0), "seed", "an integer of at least 0")
-    expect(config["protocol"] in PROTOCOLS, "protocol", f"one of {', '.join(PROTOCOLS)}")
     for key in ("row", "profile"):
         expect(NAME.fullmatch(str(config[key])) is not None, key, "letters, digits, '_', '-' and '.'")
     expect(not str(config["row"]).endswith("-honest"), "row", "a name without the ending -honest (use protocol=honest)")

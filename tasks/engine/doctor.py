@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from tasks.engine import console, data, store, tracking
+from tasks.engine import console, data, manifest, store, tracking
 from tasks.engine.cli import split_pairs, task_names
 from tasks.engine.environment import hardware
 from tasks.engine.errors import ConfigError
@@ -106,13 +106,18 @@ def _results(results: Path) -> Iterator[Finding]:
 
 
 def _data() -> Iterator[Finding]:
-    for name, dataset in data.load_manifest().items():
+    for name, dataset in manifest.load_manifest().items():
         try:
             yield Finding("ok", "data", f"{name}: in {data.locate(name)}")
         except data.DataNotFoundError:
-            size = "" if dataset.size is None else f", {dataset.size / 1e6:,.0f} MB"
+            size = "" if dataset.size is None else f", {human_bytes(dataset.size)}"
             how = f"`make data-{name}` downloads it{size}" if dataset.downloadable else f"by hand ({dataset.terms})"
             yield Finding("note", "data", f"{name}: not here; {how}")
+
+
+def human_bytes(count: int) -> str:
+    """Bytes in kB or MB."""
+    return f"{count / 1e6:,.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 
 def _tracking() -> Iterator[Finding]:

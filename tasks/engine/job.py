@@ -103,10 +103,11 @@ def _train_or_record_failure(directory: Path, config: dict[str, Any], tracking_m
             "command": command(config),
             "traceback": "".join(traceback.format_exception(error)),
         }
+        text = f"{_title(config)} failed: {failure['error']}\n  {failure['hint']}"
         with suppress(OSError):  # the disk may be full: then the console line is all there is
             store.write_json(directory / "failed.json", failure)
-        where = f"Traceback: {directory / 'failed.json'}"
-        console.error(f"{_title(config)} failed: {failure['error']}\n  {failure['hint']}\n  {where}")
+            text += f"\n  Traceback: {directory / 'failed.json'}"
+        console.error(text)
         return failure
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import CompactHydraException, MissingConfigException
 from omegaconf import DictConfig
 
 from tasks.engine import console, ray_launcher
+from tasks.engine.config import experiments
+from tasks.engine.errors import ConfigError
 from tasks.engine.store import ROOT
 
 
@@ -35,7 +38,9 @@ def launch(main: Callable[[], Any]) -> None:
         main()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on instead of printing them
+    JobReturn.return_value = property(_result, JobReturn.return_value.fset)  # type: ignore[assignment, attr-defined]
     try:
+        _check_form(sys.argv[1:])
         main()
     except CompactHydraException as error:
         console.error(explain(error))
@@ -53,6 +58,25 @@ def launch(main: Callable[[], Any]) -> None:
         sys.exit(1)
 
 
+def _result(job: JobReturn) -> Any:
+    """What a job returned, or its error raised: Hydra's own repeats the command line before every error."""
+    if job.status == JobStatus.FAILED:
+        raise job._return_value
+    return job._return_value
+
+
+def _check_form(arguments: Sequence[str]) -> None:
+    """Raises ConfigError for what is neither key=value nor an option: Hydra answers with a wall of text, or guesses."""
+    keys = {path.name for path in (ROOT / "configs").iterdir() if path.is_dir()} | {"seed", "row", "protocol"}
+    for i, argument in enumerate(arguments):
+        key, _, value = argument.lstrip("-").partition("=")
+        if argument.startswith("--") and key in keys:
+            value = value or next(iter(arguments[i + 1 :]), "NAME")
+            raise ConfigError(f"{argument} is not an option: settings are written without dashes, {key}={value}.")
+        if argument in experiments():
+            raise ConfigError(f"'{argument}' is not key=value. Did you mean experiment={argument}?")
+
+
 def explain(error: CompactHydraException) -> str:
     """The error as one paragraph that names the key or option, what there is instead, and the fix."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
@@ -60,6 +84,8 @@ def explain(error: CompactHydraException) -> str:
         folder = ROOT / "configs" / group
         there = sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
         return f"{group}={option}: there is no such {group}.{_choices(option, there)}"
+    if match := re.match(r"Error parsing override '([^']+)'\s+missing EQUAL", str(error)):
+        return f"'{match[1]}' is not key=value. `--help` lists tasks, rows and profiles, `--cfg job` every key."
     if match := re.match(r"Could not override '([^']+)'", str(error)):
         key = match[1]
         node = getattr(error.__cause__, "parent_node", None)

@@ -12,12 +12,15 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from tasks.engine.store import Run, atomic_write, data_label, write_csv
 from tasks.engine.verdict import mean_ci95
 
 mpl.use("Agg")  # files only; no display is needed
+DPI = 150
 
 
 @dataclass(frozen=True)
@@ -43,17 +46,29 @@ def save_figure(
 ) -> FigureFile:
     """Write <out>/<name>.png (150 dpi), .svg (the same bytes for the same data) and .csv (the points drawn).
 
-    `name` defaults to `item`; give one where an item has several figures. The figure stays open: it is the caller's.
+    `name` defaults to `item`; give one where an item has several figures. The figure stays open, laid out as it was
+    saved: it is the caller's.
     """
     out.mkdir(parents=True, exist_ok=True)
     name = name or item
     with mpl.rc_context({"svg.hashsalt": name}):
-        for suffix, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
+        box = _laid_out(fig)
+        for suffix, options in (("png", {"dpi": DPI}), ("svg", {"dpi": 100, "metadata": {"Date": None}})):
             buffer = io.BytesIO()
-            fig.savefig(buffer, format=suffix, bbox_inches="tight", **options)
+            fig.savefig(buffer, format=suffix, bbox_inches=box, **options)
             atomic_write(out / f"{name}.{suffix}", buffer.getvalue())
     write_csv(out / f"{name}.csv", rows_for_csv)
     return FigureFile(item, title, f"{name}.png", f"{name}.svg", f"{name}.csv", caption)
+
+
+def _laid_out(fig: Figure) -> Bbox:
+    """Lay the figure out for good; returns what it covers, in inches. Left to savefig, each file would do it again."""
+    fig.set_dpi(DPI)  # text has other widths at another resolution
+    fig.draw_without_rendering()
+    fig.set_layout_engine(None)
+    canvas = fig.canvas
+    assert isinstance(canvas, FigureCanvasAgg)  # the backend below
+    return fig.get_tightbbox(canvas.get_renderer()).padded(mpl.rcParams["savefig.pad_inches"])
 
 
 def save_labelled(

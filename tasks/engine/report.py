@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import shutil
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.engine import estimate, page, paper, report_markdown, store
+from tasks.engine import estimate, figures, page, paper, report_markdown, store
 from tasks.engine.errors import ConfigError
 from tasks.engine.store import Run
 from tasks.engine.verdict import Claim, judge_cell, judge_claim, mean_ci95
@@ -38,8 +37,7 @@ def build(
             f"no jobs in {results / profile / task}: run `make reproduce-{task} PROFILE={profile}` first."
         )
     folder = results / profile / task
-    figures = _figures(task, runs, folder / "figures")
-    summary = summarise(task, profile, runs, figures)
+    summary = summarise(task, profile, runs, _figures(task, runs, folder))
     store.write_json(folder / "summary.json", summary)
     summary = store.finite(summary)
     if pages:
@@ -48,6 +46,12 @@ def build(
         _publish(task, summary, failed, folder, results / "published" / task)
         store.write_json(results / "published" / task / estimate.TIMES, estimate.times(profile, runs))
     return summary, failed
+
+
+def is_drawn(task: str, profile: str, results: Path) -> bool:
+    """Whether the figures of a report are there, drawn from the runs as they are."""
+    runs, _ = store.load_runs(results, profile, task, curves=False)
+    return figures.kept(results / profile / task, figures.state(task, runs)) is not None
 
 
 def write_pages(results: Path, profile: str) -> Path:
@@ -61,8 +65,8 @@ def write_pages(results: Path, profile: str) -> Path:
     return page.write(results / profile, sources)
 
 
-def summarise(task: str, profile: str, runs: list[Run], figures: list[dict[str, str]]) -> dict[str, Any]:
-    """The published record of a task: the content of summary.json."""
+def summarise(task: str, profile: str, runs: list[Run], drawn: list[dict[str, str]]) -> dict[str, Any]:
+    """The published record of a task: the content of summary.json. `drawn`: the record of its figures."""
     return {
         "task": task,
         "profile": profile,
@@ -71,7 +75,7 @@ def summarise(task: str, profile: str, runs: list[Run], figures: list[dict[str, 
         "date": datetime.now(UTC).date().isoformat(),
         "cells": [cell for item in paper.items(task) for cell in _cells(item, runs)],
         "claims": _claims(task, runs),
-        "figures": figures,
+        "figures": drawn,
         "cost": {
             "seconds_total": round(sum(run.run["seconds"] for run in runs), 1),
             "g_evaluations": sum(run.run["g_evaluations"] for run in runs),
@@ -131,11 +135,13 @@ def _claims(task: str, runs: list[Run]) -> list[dict[str, Any]]:
     ]
 
 
-def _figures(task: str, runs: list[Run], out: Path) -> list[dict[str, str]]:
-    shutil.rmtree(out, ignore_errors=True)
+def _figures(task: str, runs: list[Run], folder: Path) -> list[dict[str, str]]:
+    state = figures.state(task, runs)
+    if (there := figures.kept(folder, state)) is not None:
+        return there
+    out = figures.clear(folder)
     module = _task_module(task, "figures")
-    files = module.figures(runs, out) if module and runs else []
-    return [asdict(file) | {kind: f"figures/{getattr(file, kind)}" for kind in ("png", "svg", "csv")} for file in files]
+    return figures.keep(folder, state, module.figures(runs, out) if module and runs else [])
 
 
 def _task_module(task: str, name: str) -> Any:

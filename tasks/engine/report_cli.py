@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from tasks.engine import console, page, readme, report, store
@@ -39,14 +42,16 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _report_all(results: Path, wish: str | None) -> int:
-    failures, pages = 0, []
+    pages: list[Path] = []
     folders = [results / check_profile(wish)] if wish and wish != PUBLISHED else sorted(results.glob("*"))
-    for folder in folders if wish != PUBLISHED else ():
-        there = [task for task in task_names() if any(store.load_runs(results, folder.name, task))]
-        for task in there:
-            failures += len(report.build(task, folder.name, results, pages=False)[1])
-        if there:
-            pages.append(report.write_pages(results, folder.name))
+    there = [
+        (task, folder.name, results)
+        for folder in (folders if wish != PUBLISHED else ())
+        for task in task_names()
+        if any(store.load_runs(results, folder.name, task, curves=False))
+    ]
+    failures = sum(_failures(there))
+    pages += [report.write_pages(results, profile) for profile in dict.fromkeys(profile for _, profile, _ in there)]
     if wish in (None, PUBLISHED) and (record := page.sources(results / PUBLISHED, jobs=False)):
         pages.append(page.write(results / PUBLISHED, record))
     if not pages:
@@ -54,3 +59,17 @@ def _report_all(results: Path, wish: str | None) -> int:
     for path in pages:
         console.say(f"{path}")
     return int(failures > 0)
+
+
+def _failures(there: list[tuple[str, str, Path]]) -> list[int]:
+    """Report every (task, profile, results), side by side on the cores there are; the failed jobs of each."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    drawing = [one for one in there if not report.is_drawn(*one)]
+    if min(cores, len(drawing)) < 2:
+        return [_build(one) for one in there]
+    with ProcessPoolExecutor(min(cores, len(drawing)), get_context("spawn")) as pool:
+        return list(pool.map(_build, there))
+
+
+def _build(one: tuple[str, str, Path]) -> int:
+    return len(report.build(*one, pages=False)[1])

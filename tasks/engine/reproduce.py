@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
-from tasks.engine import console, data, report, store, tracking
+from tasks.engine import console, data, fetch, manifest, report, store, tracking
 from tasks.engine.cli import as_bool, check_profile, parse_task
+from tasks.engine.errors import ConfigError
 
 LARGE = 10**9  # bytes: a download that is not started without being asked for
 
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str]) -> int:
         commands.append(command + [f"{key}={value}" for key, value in overrides.items()])
     if dry_run:
         return _dry_run(commands, results)
+    check_data(task, profile)
     if "logger" not in overrides and "logger.mode" not in overrides and profile != "smoke":
         tracking.announce(*tracking.decide("auto"))
     status = 0
@@ -80,15 +82,15 @@ def choose_profile(task: str, asked: str | None) -> tuple[str, str]:
         except data.DataNotFoundError:
             continue  # said below: the first line printed is the profile and its reason
     for profile, name in needed.items() if not found else ():
-        size = data.load_manifest()[name].size
+        size = manifest.load_manifest()[name].size
         if size is None or size > LARGE:
             causes.append(f"{name} is not here (a large download: `make data-{name}`)")
             continue
         try:
-            data.fetch(name)
+            fetch.fetch(name)
             found.append((profile, "the data were downloaded"))
             break
-        except data.DataError as error:
+        except manifest.DataError as error:
             causes.append(f"{str(error).splitlines()[0]} (set FPI_DATA, or `make data-{name}`)")
     if found and gpu_needed(task) and not _has_gpu():
         causes = [
@@ -99,13 +101,27 @@ def choose_profile(task: str, asked: str | None) -> tuple[str, str]:
     return "sample", f"SAMPLE DATA, not the paper's: {'; '.join(causes)}"
 
 
+def check_data(task: str, profile: str) -> None:
+    """Raises ConfigError if the profile's data are not here: once, instead of by every job.
+
+    Data without checksums may be there in another form; their jobs see for themselves.
+    """
+    name = data_needed(task).get(profile)
+    if name is None or any(file.sha256 is None for file in manifest.load_manifest()[name].files):
+        return
+    try:
+        data.locate(name)
+    except data.DataNotFoundError as error:
+        raise ConfigError(f"profile={profile} cannot run: {error}") from error
+
+
 def data_needed(task: str) -> dict[str, str]:
     """{profile: data set of data/manifest.yaml that it needs}, best profile first, {} if the data are generated.
 
     task.data_needed names one data set, of profile=paper, or one a profile; by default one of the task's name.
     """
     content = _task_config(task)
-    default = task if task in data.load_manifest() else None
+    default = task if task in manifest.load_manifest() else None
     needed = content.get("data_needed", default)
     return needed if isinstance(needed, dict) else {} if needed is None else {"paper": needed}
 

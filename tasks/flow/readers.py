@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tasks.engine.data import DataError, DataNotFoundError, locate, search_places
+from tasks.engine.data import DataNotFoundError, locate, search_places
+from tasks.engine.manifest import DataError
 from tasks.flow.io import FlowFileError, flo_size, image_size, read_flow, read_image
 from tasks.flow.splits import CHAIRS_PAIRS, SINTEL_FRAMES, chairs_validation, sintel_validation
 

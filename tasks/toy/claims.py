@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 from tasks.engine.store import Run
 from tasks.engine.verdict import Claim
-from tasks.toy.curves import NETWORKS, PROBLEMS, columns, runs_of
-from tasks.toy.data import ToyData
+from tasks.toy.curves import DATA, NETWORKS, PROBLEMS, columns, runs_of
 
 NEAR = 0.2  # a minimum this close to the target (of perturbations up to 2) is at the target
 TAIL = 5  # epochs whose mean is a network's final loss in figure 5.5: Adam's last step alone is noise
@@ -55,7 +54,7 @@ def _comparison(runs: Sequence[Run]) -> list[Claim]:
 
 
 def _claim(item: str, text: str, differences: list[float]) -> Claim:
-    return Claim(item=item, text=text, differences=differences, data=ToyData.label)
+    return Claim(item=item, text=text, differences=differences, data=DATA)
 
 
 def _fall(run: Run, name: str) -> float:

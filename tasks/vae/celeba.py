@@ -8,15 +8,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile, ZipInfo
+from zipfile import ZipFile, ZipInfo
 
 from tasks.engine import console
+from tasks.engine.archives import ArchiveError, Limits, open_zip, read_member
 from tasks.engine.data import DataNotFoundError, search_places
 from tasks.vae.cache import Opener
 
 FOLDER, IMAGES, PARTITION = "celeba", "img_align_celeba", "list_eval_partition.txt"
 COUNT = 202_599  # images of CelebA
 HALF_ZIP, HALF_COUNT = "celeba-half-000001-009000.zip", 9_000
+HALF_LIMITS = Limits(total=10**9, files=20_000)
 HALF_KEY = "00140e81b75bf3c9"  # digest of names and CRCs: the images themselves, however they are zipped
 TRAIN, VALIDATION, TEST = 0, 1, 2  # of the partition file
 
@@ -72,10 +74,7 @@ def half_scale(n_test: int) -> Source:
     """
     path = _folder(HALF_ZIP) / HALF_ZIP
     names = [f"{number:06d}.jpg" for number in range(1, HALF_COUNT + 1)]
-    try:
-        archive = ZipFile(path)
-    except BadZipFile as error:
-        raise DataNotFoundError(f"{path} is not a whole zip file ({error}). Fix: get it again.") from error
+    archive = open_zip(path, HALF_LIMITS)
     members = {os.path.basename(member.filename): member for member in archive.infolist()}
     missing = [name for name in names if name not in members]
     if missing:
@@ -93,8 +92,8 @@ def half_scale(n_test: int) -> Source:
 
 def _member(archive: ZipFile, member: ZipInfo) -> bytes:
     try:
-        return archive.read(member)
-    except BadZipFile:  # its checksum fails: the decoder says what is left of it
+        return read_member(archive, member)
+    except ArchiveError:  # the decoder says what is left of it
         return b""
 
 

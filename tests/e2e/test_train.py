@@ -108,14 +108,23 @@ def test_no_room_for_a_file_is_a_clear_error_and_finished_jobs_stay(tmp_path: Pa
             "experiment=bibtex/fpi_n: there is no such experiment. Did you mean bibtex/fpi_nn?",
         ),
         (["experiment=tiny/good", "profile=papr"], "profile=papr: there is no such profile. Did you mean paper?"),
+        (
+            ["experiment=bibtex/fpi_nn", "protocol=papr"],
+            "protocol='papr' is not valid: expected one of none, paper, honest",
+        ),
+        (["bibtex/fpi_nn"], "'bibtex/fpi_nn' is not key=value. Did you mean experiment=bibtex/fpi_nn?"),
+        (["bibtex"], "'bibtex' is not key=value. `--help` lists"),
+        (["--experiment", "bibtex/fpi_nn"], "written without dashes, experiment=bibtex/fpi_nn"),
+        (["--seed=1"], "written without dashes, seed=1"),
         (["experiment=tiny/good", "row=???"], "Mandatory key without a value: row. Add row=VALUE"),
         ([], "No task: add experiment=NAME, one of bibtex/"),
     ],
-    ids=["key", "experiment", "profile", "mandatory", "nothing"],
+    ids=["key", "experiment", "profile", "protocol", "row", "task", "option", "seed", "mandatory", "nothing"],
 )
 def test_a_wrong_command_line_is_one_paragraph(tmp_path: Path, arguments: list[str], message: str) -> None:
     done = train(*arguments, f"results_dir={tmp_path}")
     assert done.returncode == 1
     assert message in done.stderr, done.stderr
     assert "Traceback" not in done.stderr and "HYDRA_FULL_ERROR" not in done.stderr
+    assert done.stderr.startswith("error: ")  # nothing of Hydra's before it
     assert not list(tmp_path.iterdir())

@@ -156,3 +156,14 @@ def test_wrong_arguments_are_named(arguments: list[str], message: str) -> None:
     with pytest.raises(ConfigError) as raised:
         report_cli.main(arguments)
     assert message in str(raised.value)
+
+
+def test_all_reports_every_task_and_says_what_failed(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(report_cli, "task_names", lambda: ["absent", "tiny"])
+    assert not report.is_drawn("tiny", "paper", results)
+    assert report_cli.main(["all", f"results_dir={results}"]) == 1  # there is a failed job
+    assert capsys.readouterr().out.split() == [str(results / "paper/index.html")]
+    assert report.is_drawn("tiny", "paper", results)
+    assert json.loads((results / "paper/tiny/summary.json").read_text())["cost"]["seconds_total"] == 18.0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.engine import data, reproduce, store
+from tasks.engine import data, fetch, reproduce, store
 from tasks.engine.errors import ConfigError
 
 
@@ -17,7 +17,7 @@ def missing(name: str) -> Path:
 
 
 def no_network(name: str) -> Path:
-    raise data.DataFetchError("cannot reach the server\n  details")
+    raise fetch.DataFetchError("cannot reach the server\n  details")
 
 
 def test_what_was_asked_for_wins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,9 +31,9 @@ def test_data_decide_between_paper_and_sample(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(data, "locate", lambda name: tmp_path)
     assert reproduce.choose_profile("bibtex", None) == ("paper", f"the data are in {tmp_path}")
     monkeypatch.setattr(data, "locate", missing)
-    monkeypatch.setattr(data, "fetch", lambda name: tmp_path)
+    monkeypatch.setattr(fetch, "fetch", lambda name: tmp_path)
     assert reproduce.choose_profile("bibtex", None)[0] == "paper"
-    monkeypatch.setattr(data, "fetch", no_network)
+    monkeypatch.setattr(fetch, "fetch", no_network)
     profile, reason = reproduce.choose_profile("bibtex", None)
     assert profile == "sample" and "SAMPLE DATA" in reason and "cannot reach the server" in reason
     assert "make data-bibtex" in reason and "details" not in reason
@@ -54,10 +54,21 @@ def test_a_task_may_need_other_data_a_profile_and_a_gpu(monkeypatch: pytest.Monk
 def test_a_large_download_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(data, "locate", missing)
-    monkeypatch.setattr(data, "fetch", lambda name: asked.append(name) or no_network(name))
+    monkeypatch.setattr(fetch, "fetch", lambda name: asked.append(name) or no_network(name))
     profile, reason = reproduce.choose_profile("denoising", None)
     assert asked == ["train400"] and profile == "sample"
     assert "make data-flyingchairs" in reason and "cannot reach the server" in reason
+
+
+def test_data_that_are_missing_are_said_once_and_not_by_every_job(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(data, "locate", missing)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a job was started"))
+    with pytest.raises(ConfigError, match="profile=paper cannot run: data 'bibtex' not found"):
+        reproduce.main(["bibtex", "profile=paper", f"results_dir={tmp_path}"])
+    reproduce.check_data("bibtex", "sample")
+    reproduce.check_data("denoising", "paper")  # may be there unpacked: the jobs look
 
 
 def test_a_task_without_data_takes_paper(monkeypatch: pytest.MonkeyPatch) -> None:

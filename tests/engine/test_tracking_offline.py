@@ -150,6 +150,39 @@ def test_a_server_that_fails_during_a_job_leaves_it_whole(tmp_path: Path, server
     assert sync.main([f"results_dir={tmp_path}"]) == 0 and sync.pending(tmp_path) == []
 
 
+LOGGING = """
+import json, os, sys, time
+from pathlib import Path
+from tasks.engine.config import resolve
+from tasks.engine.tracking import Tracker
+from tests.e2e.tiny import config
+
+tracker = Tracker(resolve(config()), Path(sys.argv[1]), "online")
+assert tracker.online
+seconds = []
+for epoch in range(200):
+    started = time.perf_counter()
+    tracker.log({"epoch": epoch, "train/loss": 1.0})
+    seconds.append(time.perf_counter() - started)
+    time.sleep(0.01)
+print(json.dumps(sorted(seconds)), flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failure", ["500", "slow"])
+def test_an_epoch_does_not_wait_for_a_server_that_fails(tmp_path: Path, server: Server, failure: Failure) -> None:
+    server.fails_later = failure
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", LOGGING, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    seconds = json.loads(done.stdout.splitlines()[-1])
+    assert server.runs and seconds[100] < 0.002  # 2 % of an epoch of a tenth of a second
+    assert seconds[-1] < 1.0  # on a busy machine; an answer takes the server a minute
+
+
 def test_sync_uploads_in_start_order_and_once(
     tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -140,6 +140,10 @@ def test_nothing_is_unpickled_or_unpacked_from_outside() -> None:
         text = path.read_text(encoding="utf-8")
         for call in re.findall(r"torch\.load\((?:[^()]|\([^()]*\))*\)", text):
             assert "weights_only=True" in call, f"{path}: {call}"
-        for forbidden in (r"extractall\(", r"\.extract\(", r"\bpickle\.loads?\(", r"allow_pickle=True", r"\beval\("):
-            found = [line for line in text.splitlines() if re.search(rf"(?<!\.){forbidden}", line)]
+        forbidden = [r"extractall\(", r"(?<!\.)\.extract\(", r"\bpickle\.loads?\(", r"allow_pickle=True"]
+        forbidden += [r"(?<!\.)\beval\(", r"\bunpack_archive\(", r"\bCIFAR10\("]  # torchvision's data set unpickles
+        if path.name not in ("archives.py", "callbacks.py"):  # the latter reads its own checkpoints
+            forbidden += [r"\bZipFile\(", r"\btarfile\b", r"\bgzip\.(open|decompress)"]
+        for pattern in forbidden:
+            found = [line for line in text.splitlines() if re.search(pattern, line)]
             assert not found, f"{path}: {found}"

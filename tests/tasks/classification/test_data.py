@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
+import io
+import tarfile
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -153,36 +154,42 @@ def test_jpeg_folders_give_their_classes(tmp_path: Path, monkeypatch: pytest.Mon
         sources.cifar10_jpeg()
 
 
-def fake_torchvision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails: bool = False) -> None:
+def test_torchvisions_arrays_become_labelled_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Fake:
-        def __init__(self, root: str, which: object, download: bool = False) -> None:
-            if fails:
-                raise PermissionError(13, "Permission denied")
-            assert root == str(tmp_path) and (download or which in ("train", "test"))
-            last = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
-            self.data, self.targets = last, [1, 9]
+        def __init__(self, root: str, split: str) -> None:
+            assert root == str(tmp_path) and split in ("train", "test")
+            self.data = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)
             self.labels = np.array([1, 9])
-            if not download:  # SVHN has its channels first
-                self.data = last.transpose(0, 3, 1, 2)
 
     monkeypatch.setattr(sources, "locate", lambda name: tmp_path)
     monkeypatch.setattr("torchvision.datasets.SVHN", Fake)
-    monkeypatch.setattr("torchvision.datasets.CIFAR10", Fake)
-
-
-@pytest.mark.parametrize("source", [sources.svhn, sources.cifar10])
-def test_torchvisions_arrays_become_channels_first(
-    source: Callable[[], sources.Sets], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake_torchvision(monkeypatch, tmp_path)
-    for part in source():
+    for part in sources.svhn():
         assert part.images.shape == (2, 3, 4, 5) and part.labels.tolist() == [1, 9]
-        assert part.images[0, :, 0, 0].tolist() == [0, 1, 2] and part.labels.dtype == torch.int64
+        assert part.images[0, :, 0, 0].tolist() == [0, 20, 40] and part.labels.dtype == torch.int64
 
 
-def test_an_archive_that_cannot_be_unpacked_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_torchvision(monkeypatch, tmp_path, fails=True)
-    with pytest.raises(engine.DataNotFoundError, match="cannot be unpacked there(.|\n)*can be written"):
+def write_cifar(folder: Path, records: dict[str, bytes]) -> None:
+    with tarfile.open(folder / "cifar-10-binary.tar.gz", "w:gz") as archive:
+        for name, content in records.items():
+            entry = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+
+def test_cifars_records_are_a_label_and_three_channels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "locate", lambda name: tmp_path)
+    image = bytes([10]) * 1024 + bytes([20]) * 1024 + bytes([30]) * 1024
+    batches = {name: bytes([label]) + image for label, name in enumerate(sources.CIFAR_TRAIN)}
+    write_cifar(tmp_path, {**batches, "readme.html": b"", "test_batch.bin": bytes([9]) + image + bytes([8]) + image})
+    train, test = sources.cifar10()
+    assert train.labels.tolist() == [0, 1, 2, 3, 4] and test.labels.tolist() == [9, 8]
+    assert train.images.shape == (5, 3, 32, 32) and train.images[4, :, 5, 6].tolist() == [10, 20, 30]
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]  # nothing was unpacked
+    write_cifar(tmp_path, {**batches, "test_batch.bin": image})
+    with pytest.raises(engine.DataError, match="no whole number of records"):
+        sources.cifar10()
+    write_cifar(tmp_path, batches)
+    with pytest.raises(engine.DataNotFoundError, match="lacks test_batch.bin"):
         sources.cifar10()
 
 

@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from tasks.engine import paper
-from tasks.engine.data import load_manifest
+from tasks.engine.manifest import load_manifest
 from tasks.restoration.models import FixedPoint
 from tasks.restoration.plugged import WithDenoiser
 from tasks.restoration.rows import PROBLEMS, ROWS

@@ -1,0 +1,46 @@
+"""The benchmark of the suite's own cost: its bare loop takes a job's steps, its start has stages, its runs are runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.engine import data, store
+from tests.e2e.tiny import ROOT
+from tests.engine.test_report import add_run
+
+sys.path.insert(0, str(ROOT / "scripts" / "bench"))  # scripts import their neighbours
+
+import startup
+import suite
+
+
+@pytest.mark.parametrize("experiment", ["bibtex/fpi_nn", "denoising/fpi_nn"])
+def test_the_bare_loop_ends_with_the_weights_of_the_job(experiment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    given = [f"experiment={experiment}", "protocol=paper", "profile=smoke"]
+    row = suite._job_row("a row", given, 1)  # compares the weights
+    assert row.name == "a row, 20 epochs" and row.ratio == row.values["job"] / row.values["bare loop"]
+    for who in ("job", "bare loop"):
+        assert 0 < 20 * row.values[f"{who}, an epoch"] < row.values[who]
+
+
+@pytest.mark.slow
+def test_the_start_is_timed_by_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "is_available", lambda name: False)
+    (row,) = suite.start_rows(1)
+    stages = [row.values[name] for name in startup.STAGES]
+    assert all(seconds > 0 for seconds in stages) and row.values["total"] == pytest.approx(sum(stages))
+
+
+def test_runs_are_copied_as_further_seeds(tmp_path: Path) -> None:
+    assert suite.copy_runs(tmp_path / "none", tmp_path / "more", 5) == 0
+    for seed in (0, 1):
+        add_run(tmp_path / "few", "good", seed, 1.0)
+    (tmp_path / "few/paper/tiny/good/seed0/last.ckpt").write_bytes(b"weights")
+    assert suite.copy_runs(tmp_path / "few", tmp_path / "more", 5) == 5
+    runs, _ = store.load_runs(tmp_path / "more", "paper", "tiny")
+    assert [run.directory.name for run in runs if run.directory.name != "seed0"] and len(runs) == 5
+    assert not list((tmp_path / "more").rglob("*.ckpt"))
