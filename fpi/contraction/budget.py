@@ -150,4 +150,4 @@ def limited_weights(modules: Iterable[nn.Module]) -> Held:
         for chain in budgets.values():
             chain()
         held = _HELD.get() or {}
-        return {budget: held[budget] for budget in budgets if budget in held}  # type: ignore[index]
+        return {budget: held[budget] for budget in budgets if budget in held}
