@@ -10,6 +10,7 @@ the library's; and the bytes alive with 200 against 4 iterations.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -64,8 +65,8 @@ def epoch_rows(name: str, repeats: int) -> list[Row]:
     return [Row(title, values, slow, fast) for slow, fast in pairs]
 
 
-def training_step(network: Classifier) -> Callable[[Tensor, Tensor], None]:
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
+def training_step(network: Classifier, lr: float = 1e-3) -> Callable[[Tensor, Tensor], None]:
+    optimizer = torch.optim.Adam(network.parameters(), lr=lr, fused=True)
 
     def step(images: Tensor, labels: Tensor) -> None:
         optimizer.zero_grad()
@@ -76,20 +77,34 @@ def training_step(network: Classifier) -> Callable[[Tensor, Tensor], None]:
 
 
 def step_rows(name: str, repeats: int) -> list[Row]:
-    """A training step, and the evaluations and products of its solves written out: no criterion, no diagnostics."""
+    """A training step, and what no implementation can do without, written out: no criterion, no diagnostics.
+
+    That is Q, the iterations of R that the solve takes and one more that is recorded, S and the loss, as many products
+    with R's Jacobian, one with that of the weights, the norms of a spectral budget once, and the optimiser's step.
+    """
     images, labels = torch.rand(BATCH, *SHAPES[name]), torch.arange(BATCH) % 10
-    network = make(name, ADJOINTS["BackwardFPI"])
-
-    def step() -> None:
+    rows = []
+    for scheme in ("JFB", "BackwardFPI"):
+        network = make(name, ADJOINTS[scheme])
         squared_error(network(images), labels).backward()
+        info = network.layer.info
+        assert info is not None
+        counts = info.evaluations, 0 if info.backward is None else info.backward.evaluations
+        twin = copy.deepcopy(network)
+        optimizer = torch.optim.Adam(twin.parameters(), lr=0.0, fused=True)
+        step = training_step(network, lr=0.0)  # weights that stay as they are: every step takes as many iterations
 
-    step()
-    info = network.layer.info
-    assert info is not None and info.backward is not None
-    counts = info.evaluations, info.backward.evaluations
-    values = interleaved({"bare": lambda: bare_step(network, images, labels, *counts), "step": step}, repeats)
-    title = f"{name}: training step of {BATCH} images, {counts[0]} evaluations and {counts[1]} products"
-    return [Row(title, values, "step", "bare")]
+        def bare(twin: Classifier = twin, optimizer: Any = optimizer, counts: tuple[int, int] = counts) -> None:
+            optimizer.zero_grad()
+            bare_step(twin, images, labels, *counts)
+            optimizer.step()
+
+        def whole(step: Callable[[Tensor, Tensor], None] = step) -> None:
+            step(images, labels)
+
+        title = f"{name}: {scheme}, training step of {BATCH} images, {counts[0]} evaluations and {counts[1]} products"
+        rows.append(Row(title, interleaved({"bare": bare, "step": whole}, repeats), "step", "bare"))
+    return rows
 
 
 def bare_step(network: Classifier, images: Tensor, labels: Tensor, evaluations: int, products: int) -> None:
@@ -137,7 +152,7 @@ def rows(repeats: int) -> list[Row]:
     """All comparisons, each the best of so many repeats."""
     keep_freed_memory()
     epochs = [row for name in SHAPES for row in epoch_rows(name, repeats)]
-    steps = [row for name in ("conv", "cifar10", "fc") for row in step_rows(name, 4 * repeats)]
+    steps = [row for name in SHAPES for row in step_rows(name, 4 * repeats)]
     return epochs + steps + dropout_rows(repeats) + memory_rows()
 
 
