@@ -158,3 +158,61 @@ def test_a_layer_gives_the_same_fixed_point_and_gradients(monkeypatch: pytest.Mo
 
     for a, e in zip(*both(monkeypatch, run), strict=True):
         torch.testing.assert_close(a, e, rtol=1e-4, atol=1e-5)
+
+
+class TestRepeated:
+    """Matrices packed for the time of a solve: the same products, and no other matrix's."""
+
+    needs = pytest.mark.skipif(not (onednn._AVAILABLE and onednn._CAN_PACK), reason="no packing in this torch")
+
+    @needs
+    @pytest.mark.parametrize("activation", ACTIVATIONS)
+    def test_the_second_product_is_with_a_packed_matrix_and_has_the_same_values(self, activation: str | None) -> None:
+        x, w, _, added = tensors()
+        kept: dict = {}
+        with torch.no_grad(), onednn.repeated(kept):
+            for weight in (w[:, :4], w, w.detach().t().contiguous().t()):
+                inputs, before = x[:, : weight.shape[1]].contiguous(), sum(v is not None for v in kept.values())
+                found = [linear(inputs, weight, added=added, activation=activation) for _ in range(3)]
+                expected = onednn._OPS[activation](inputs @ weight.t() + added)
+                for y in found:
+                    torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
+                assert sum(v is not None for v in kept.values()) == before + 1
+
+    @needs
+    def test_a_matrix_changed_in_place_is_packed_anew(self) -> None:
+        x, w, _, _ = tensors()
+        with torch.no_grad(), onednn.repeated({}):
+            for _ in range(3):
+                linear(x, w)
+            w.mul_(2)
+            torch.testing.assert_close(linear(x, w), x @ w.t(), rtol=1e-5, atol=1e-5)
+
+    @needs
+    def test_matrices_computed_in_every_evaluation_are_never_mistaken_for_one_another(self) -> None:
+        x, w, _, _ = tensors(64, 96, 80)
+        with torch.no_grad(), onednn.repeated({}):
+            for n in range(1, 30):  # the memory of the last one is given to the next
+                torch.testing.assert_close(linear(x, w / n), x @ (w / n).t(), rtol=1e-4, atol=1e-4)
+
+    @needs
+    def test_outside_of_the_block_and_with_gradients_nothing_is_kept(self) -> None:
+        x, w, _, _ = tensors()
+        kept: dict = {}
+        with onednn.repeated(kept):
+            linear(x, w).sum().backward()
+        with torch.no_grad():
+            linear(x, w)
+        assert not any(kept.values())
+
+    @needs
+    def test_a_solve_packs_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        packed: list[Tensor] = []
+        evaluate = onednn._evaluate
+        monkeypatch.setattr(onednn, "_evaluate", lambda x, w, *rest: packed.append(w) or evaluate(x, w, *rest))
+        net = nn.Sequential(nn.Linear(12, 6), nn.Tanh())
+        layer = fpi.FPI_NN(net, solver=fpi.Picard(criterion=fpi.Relative(0.0), max_iter=9, on_failure="ignore"))
+        with torch.no_grad():
+            layer(torch.randn(5, 6))
+        assert [w.is_mkldnn for w in packed] == [False] * 2 + [True] * 8  # of z, then nine of x
+        assert packed[2] is packed[-1]
