@@ -23,7 +23,7 @@ def copy(tmp_path: Path) -> Path:
     for name in ("configs", "fpi", "scripts", "tasks"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=skip)
     (tmp_path / "results").mkdir()
-    (tmp_path / "data").mkdir()
+    shutil.copytree(ROOT / "data/listings", tmp_path / "data/listings")
     for name in ("Makefile", "pyproject.toml", "results/paper.yaml", "data/manifest.yaml"):
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
