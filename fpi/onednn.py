@@ -18,6 +18,8 @@ from torch.autograd import forward_ad
 
 _AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 _CAN_PACK = hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+_USES_TO_PACK = 8
+_MOST_KEPT = 16
 _SMALLEST = 2**22  # multiplications; below, the call itself costs more than it saves
 _OPS: dict[str | None, Callable[[Tensor], Tensor]] = {
     None: lambda y: y,
@@ -57,14 +59,30 @@ def linear(
     return _Result.apply(value, _Parameters.apply(weight, bias, value.shape, (x,)), added, activation)
 
 
+class Kept:
+    """A matrix in repeated products: as given, then without gaps, then in the order of oneDNN, which costs some products."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        self.matrix = self.form = matrix  # its memory is not reused for another one while it is kept
+        self.uses = 0
+
+    def next(self, rows: int) -> Tensor:
+        self.uses += 1
+        if self.uses == 2:
+            self.form = _dense(self.matrix)
+        elif self.uses == _USES_TO_PACK and _CAN_PACK:
+            self.form = torch.ops.mkldnn._reorder_linear_weight(self.form, rows)
+        return self.form if self.uses > 1 else _dense(self.matrix)
+
+
 class repeated:
-    """Inside the block, matrices without gradient that are used again are kept as oneDNN reads them fastest.
+    """Inside the block, matrices without gradient that are used again are kept in the form oneDNN reads fastest.
 
     Args:
         kept: empty at first, to be handed to every block that repeats the same evaluation.
     """
 
-    def __init__(self, kept: dict[Any, tuple[Tensor, Tensor] | None]) -> None:
+    def __init__(self, kept: dict[Any, Kept]) -> None:
         self.kept = kept
 
     def __enter__(self) -> None:
@@ -74,24 +92,21 @@ class repeated:
         _KEPT.reset(self.token)
 
 
-_KEPT: ContextVar[dict[Any, tuple[Tensor, Tensor] | None] | None] = ContextVar("fpi.onednn.repeated", default=None)
+_KEPT: ContextVar[dict[Any, Kept] | None] = ContextVar("fpi.onednn.repeated", default=None)
 
 
 def _prepared(weight: Tensor, rows: int) -> Tensor:
-    """The matrix for products with so many rows: packed, if it is the second one in this block."""
+    """The matrix for a product with so many rows."""
     kept = _KEPT.get()
-    if kept is None or not _CAN_PACK or weight.is_inference():
+    if kept is None or weight.is_inference():
         return _dense(weight)
-    # the memory is not reused for another matrix while this one is kept
     key = (weight.data_ptr(), weight._version, weight.shape, weight.stride(), rows)
     found = kept.get(key)
     if found is None:
-        dense = _dense(weight)
-        if key not in kept:
-            kept[key] = None
-            return dense
-        found = kept[key] = weight, torch.ops.mkldnn._reorder_linear_weight(dense, rows)
-    return found[1]
+        if len(kept) >= _MOST_KEPT:  # a g that computes its matrices anew each time
+            kept.clear()
+        found = kept[key] = Kept(weight)
+    return found.next(rows)
 
 
 def chain(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
