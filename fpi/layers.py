@@ -131,7 +131,11 @@ class ConcatenatedInput(nn.Module):
         if isinstance(self.net[0], nn.Linear) and x.dim() == 2:
             hidden = linear(x, weight, added=injected, activation=take_activation(layers))
         else:
-            hidden = self._first(x, weight, None) + injected
+            hidden = self._first(x, weight, None)
+            # the sum takes the product's memory: large hidden states do not fall out of the cache
+            plain = not (torch.is_grad_enabled() or torch._C._are_functorch_transforms_active())
+            in_place = plain and hidden.dtype == injected.dtype and hidden.shape == injected.shape
+            hidden = hidden.add_(injected) if in_place else hidden + injected
         return chain(layers, hidden)
 
     def _first(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -60,7 +60,7 @@ def linear(
 
 
 class Kept:
-    """A matrix in repeated products: as given, then without gaps, then in the order of oneDNN, which costs some products."""
+    """A matrix in repeated use: as given, then without gaps, then in oneDNN's order, which costs some products."""
 
     def __init__(self, matrix: Tensor) -> None:
         self.matrix = self.form = matrix  # its memory is not reused for another one while it is kept
