@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from fpi.scope import Scope
+
 _AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 _CAN_PACK = hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
 _USES_TO_PACK = 8
@@ -50,12 +52,11 @@ def linear(
     if not _through_onednn(x, weight):
         y = F.linear(x, weight, bias) if added is None else torch.addmm(added, x, weight.t())
         return _OPS[activation](y if bias is None or added is None else y + bias)
-    x, terms = _dense(x), (weight, bias, added)
-    if not torch.is_grad_enabled() or not any(t is not None and t.requires_grad for t in (x, *terms)):
+    x = _dense(x)
+    if not torch.is_grad_enabled() or not any(t is not None and t.requires_grad for t in (x, weight, bias, added)):
         return _evaluate(x, _prepared(weight, x.shape[0]), bias, added, activation)
     weight = _dense(weight)
-    terms = weight, bias, added
-    value = _Product.apply(x, (*terms, activation))
+    value = _Product.apply(x, (weight, bias, added, activation))
     return _Result.apply(value, _Parameters.apply(weight, bias, value.shape, (x,)), added, activation)
 
 
@@ -75,24 +76,16 @@ class Kept:
         return self.form if self.uses > 1 else _dense(self.matrix)
 
 
-class repeated:
+_KEPT: ContextVar[dict[Any, Kept] | None] = ContextVar("fpi.onednn.repeated", default=None)
+
+
+def repeated(kept: dict[Any, Kept]) -> Scope[dict[Any, Kept] | None]:
     """Inside the block, matrices without gradient that are used again are kept in the form oneDNN reads fastest.
 
     Args:
         kept: empty at first, to be handed to every block that repeats the same evaluation.
     """
-
-    def __init__(self, kept: dict[Any, Kept]) -> None:
-        self.kept = kept
-
-    def __enter__(self) -> None:
-        self.token = _KEPT.set(self.kept)
-
-    def __exit__(self, *_: object) -> None:
-        _KEPT.reset(self.token)
-
-
-_KEPT: ContextVar[dict[Any, Kept] | None] = ContextVar("fpi.onednn.repeated", default=None)
+    return Scope(_KEPT, kept)
 
 
 def _prepared(weight: Tensor, rows: int) -> Tensor:

@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 
 from fpi.contraction.norms import Conv
 from fpi.contraction.path import chain, chain_norm, state_width
+from fpi.scope import Scope
 
 
 def spectral_budget_(
@@ -127,17 +128,9 @@ def hold() -> Iterator[None]:
         yield
 
 
-class holding:  # used as a function: a class enters and leaves faster than a generator
+def holding(held: Held) -> Scope[Held | None]:
     """Inside the block, `held` serves and collects the limited weights."""
-
-    def __init__(self, held: Held) -> None:
-        self.held = held
-
-    def __enter__(self) -> None:
-        self.token = _HELD.set(self.held)
-
-    def __exit__(self, *_: object) -> None:
-        _HELD.reset(self.token)
+    return Scope(_HELD, held)
 
 
 def limited_weights(modules: Iterable[nn.Module]) -> Held:

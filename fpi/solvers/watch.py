@@ -104,6 +104,8 @@ class Watch:
         A sample is taken to converge as fast as since the last check or on the average, whichever is faster.  The first
         check does not count: relative to x0 = 0 any change is infinite.  A trace is of every iteration.
         """
+        if self.solver.trace:
+            return 1
         size, before = self.residual.detach().log(), self.size
         self.size = size
         if self.start is None:
@@ -115,7 +117,7 @@ class Watch:
         left = (size - (math.log(self.tol) if self.tol > 0 else -math.inf)) / speed
         going = speed > 0 if self.frozen is None else (speed > 0) & ~self.frozen
         soonest = float(torch.where(going, left, math.inf).min())
-        return 1 if self.solver.trace else max(1, int(min(soonest / 2, self.n, _LONGEST)))
+        return max(1, int(min(soonest / 2, self.n, _LONGEST)))
 
     def _stops(self, fresh: Tensor | None) -> tuple[Tensor, Tensor]:
         shrinking = (self.residual / self.before).pow(0.5 / max(self.gap, 1))
