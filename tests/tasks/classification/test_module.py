@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,14 @@ def test_evaluation_is_in_eval_mode() -> None:
     again = trainer.test(module, data, verbose=False)[0]["test/loss"]
     assert first == again  # dropout would change it
     assert "jfb/cosine" not in trainer.callback_metrics and module.products == 0
+
+
+def test_what_other_processes_do_on_the_core_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Classification.training_step
+    monkeypatch.setattr(Classification, "training_step", lambda *args: (time.sleep(0.3), original(*args))[1])
+    module = make(fpi.JacobianFree(), "fc", probe=0)
+    fit(module, epochs=1)
+    assert 0 < module.seconds[0] < 4 * 0.3  # four batches were kept waiting for so long
 
 
 def test_training_learns_the_digits() -> None:
