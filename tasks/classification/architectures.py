@@ -59,7 +59,7 @@ def mon_fc(image: ImageShape, bound: float | None) -> Parts:
 
 
 def mon_conv(image: ImageShape, bound: float | None, channels: int = 56) -> Parts:
-    """MNIST, the convolutional monotone operator network of Winston & Kolter (2020): 84,460 parameters.
+    """The convolutional monotone operator network of Winston & Kolter (2020); MNIST's has 84,460 parameters.
 
     Raises:
         ValueError: an image of fewer than 4 pixels a side.
@@ -99,6 +99,7 @@ ARCHITECTURES: dict[str, Callable[[ImageShape, float | None], Parts]] = {
     "conv": conv,
     "mon_fc": mon_fc,
     "mon_conv": mon_conv,
+    "mon_conv_colour": partial(mon_conv, channels=81),  # SVHN and CIFAR-10: 172,218 parameters
     "mon_conv_small": partial(mon_conv, channels=8),  # for a CPU: an evaluation costs a fortieth
     "svhn": svhn,
     "cifar10": cifar10,

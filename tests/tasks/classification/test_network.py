@@ -138,8 +138,5 @@ def test_a_contraction_that_is_only_slow_is_not_refused() -> None:
 
 
 def test_an_unknown_architecture_is_named() -> None:
-    with pytest.raises(
-        ValueError,
-        match="must be one of fc, conv, mon_fc, mon_conv, mon_conv_small, svhn, cifar10, cifar10_aug, got 'resnet'",
-    ):
+    with pytest.raises(ValueError, match="must be one of fc, conv, mon_fc, .*, cifar10, cifar10_aug, got 'resnet'"):
         make("resnet")
