@@ -36,7 +36,7 @@ class Classifier(nn.Module):
         jacobian_products: products with R's Jacobian or its transpose, one a sample, since it was set to 0.
 
     Raises:
-        ValueError: an unknown architecture; in `forward`, images of another shape.
+        ValueError: an unknown architecture or a bound that is not positive; in `forward`, images of another shape.
         NotAContractionError: in `forward`, a solve failed and R is no contraction; with the measured norm.
     """
 
@@ -50,7 +50,9 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         if architecture not in ARCHITECTURES:
-            raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
+            raise ValueError(f"task.architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
+        if bound is not None and not bound > 0:
+            raise ValueError(f"task.bound must be above 0 (1.0: R contracts), or null for none, got {bound}")
         channels, height, width = image_shape
         self.image_shape = (int(channels), int(height), int(width))
         parts = ARCHITECTURES[architecture](self.image_shape, bound)

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from tasks.engine.archives import Limits, open_zip, read_gzip, read_member, read_tar
-from tasks.engine.data import is_available, locate
+from tasks.engine.data import DataNotFoundError, locate
 from tasks.engine.manifest import DataError
 
 TEST_DIGITS = 360  # of scikit-learn's 1,797
@@ -64,13 +64,18 @@ def digits(side: int, channels: int) -> Sets:
 
 def mnist() -> Sets:
     """MNIST: one mnist.npz, or the four original files."""
-    if is_available("mnist-npz"):
-        with np.load(locate("classification/mnist.npz")) as content:
-            arrays = [content[name] for name in ("x_train", "y_train", "x_test", "y_test")]
-    else:
-        folder = locate("mnist")
+    try:
+        path = locate("classification/mnist.npz")
+    except DataNotFoundError as one_file:
+        try:
+            folder = locate("mnist")
+        except DataNotFoundError as four_files:
+            raise DataNotFoundError(f"{one_file}\nand {four_files}") from one_file
         names = [f"{which}-{what}-ubyte.gz" for which in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
         arrays = [_idx(folder / name) for name in names]
+    else:
+        with np.load(path) as content:
+            arrays = [content[name] for name in ("x_train", "y_train", "x_test", "y_test")]
     sets = [_labelled(images[:, None], labels) for images, labels in (arrays[:2], arrays[2:])]
     return sets[0], sets[1]
 
@@ -114,10 +119,11 @@ def cifar10_lossless() -> Sets:
 
 
 def cifar10_jpeg() -> Sets:
-    """CIFAR-10 re-encoded as JPEG, with loss: 2,000 images of each class for training, 500 for testing."""
+    """CIFAR-10 re-encoded as JPEG, with loss: 2,000 images of each class for training, 500 for testing, in turn."""
     path = locate("classification/cifar10-jpeg-20000-5000.zip")
     with open_zip(path, JPEG_LIMITS) as archive:
-        names = sorted(archive.namelist())
+        # by number, then class: the first so many (data.n_train) have all classes
+        names = sorted(archive.namelist(), key=lambda name: (name.rpartition("/")[2], name))
         sets = [_jpegs(archive, [name for name in names if name.startswith(which)]) for which in ("train/", "test/")]
     return sets[0], sets[1]
 

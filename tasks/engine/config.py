@@ -27,9 +27,17 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
         _check_present(cfg)
         config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key or 'config'} cannot be resolved: {_first_line(error)}.") from error
+        known = _known(cfg, str(error))
+        raise ConfigError(f"{error.full_key or 'config'} cannot be resolved: {_first_line(error)}.{known}") from error
     _check(config)
     return config
+
+
+def _known(cfg: DictConfig, message: str) -> str:
+    """What there is where an interpolation found nothing: ${task.sigmas.${.problem}} with another problem."""
+    missing = re.search(r"Interpolation key '([^']+)\.[^'.]+' not found", message)
+    parent = OmegaConf.select(cfg, missing[1]) if missing else None
+    return f" {missing[1]} has {', '.join(map(str, parent))}." if missing and isinstance(parent, DictConfig) else ""
 
 
 def _check_present(cfg: DictConfig) -> None:

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     given = ["dry_run=true" if argument == "--dry-run" else argument for argument in arguments]
     task, overrides = parse_task(given, "reproduce.py")
     dry_run = as_bool("dry_run", overrides.pop("dry_run", "false"))
-    profile, reason = choose_profile(task, overrides.pop("profile", None))
+    profile, reason = choose_profile(task, overrides.pop("profile", None), download=not dry_run)
     console.say(f"profile={profile}: {reason}", style="bold")
     results = store.results_root(overrides.get("results_dir", "results"))
     commands = []
@@ -62,11 +62,13 @@ def _dry_run(commands: list[list[str]], results: Path) -> int:
     return 0
 
 
-def choose_profile(task: str, asked: str | None) -> tuple[str, str]:
+def choose_profile(task: str, asked: str | None, download: bool = True) -> tuple[str, str]:
     """(profile, why): what was asked for; else the first whose data are here or can be fetched; else `sample`.
 
-    A download of unknown size or of more than LARGE bytes is left to the user. Profiles that need a GPU
-    (task.gpu_needed) are left out without one.
+    Without ``download`` nothing is fetched, and data that could be count as fetched.
+
+    A download of unknown size or of more than LARGE bytes is left to the user. Where profiles need a GPU
+    (task.gpu_needed) and there is none, nothing is fetched, and `sample` is taken.
     """
     if asked is not None:
         return check_profile(asked), "as asked"
@@ -81,23 +83,25 @@ def choose_profile(task: str, asked: str | None) -> tuple[str, str]:
             found.append((profile, f"the data are in {data.locate(name)}"))
         except data.DataNotFoundError:
             continue  # said below: the first line printed is the profile and its reason
-    for profile, name in needed.items() if not found else ():
-        size = manifest.load_manifest()[name].size
-        if size is None or size > LARGE:
-            causes.append(f"{name} is not here (a large download: `make data-{name}`)")
-            continue
-        try:
-            fetch.fetch(name)
-            found.append((profile, "the data were downloaded"))
-            break
-        except manifest.DataError as error:
-            causes.append(f"{str(error).splitlines()[0]} (set FPI_DATA, or `make data-{name}`)")
-    if found and gpu_needed(task) and not _has_gpu():
-        causes = [
-            f"profile={found[0][0]} takes hours without a GPU, though {found[0][1]} (PROFILE={found[0][0]} runs it)"
-        ]
+    if gpu_needed(task) and not _has_gpu():
+        profile, here = found[0] if found else (next(iter(needed)), "the data could be got")
+        causes = [f"profile={profile} takes hours without a GPU, though {here} (PROFILE={profile} runs it)"]
     elif found:
         return found[0]
+    else:
+        for profile, name in needed.items():
+            dataset = manifest.load_manifest()[name]
+            if not dataset.downloadable or dataset.size is None or dataset.size > LARGE:
+                how = f"a large download: `make data-{name}`" if dataset.downloadable else dataset.terms
+                causes.append(f"{name} is not here ({how})")
+                continue
+            try:
+                if not download:
+                    return profile, f"`make data-{name}` downloads the data"
+                fetch.fetch(name)
+                return profile, "the data were downloaded"
+            except manifest.DataError as error:
+                causes.append(f"{str(error).splitlines()[0]} (set FPI_DATA, or `make data-{name}`)")
     return "sample", f"SAMPLE DATA, not the paper's: {'; '.join(causes)}"
 
 
@@ -118,12 +122,18 @@ def check_data(task: str, profile: str) -> None:
 def data_needed(task: str) -> dict[str, str]:
     """{profile: data set of data/manifest.yaml that it needs}, best profile first, {} if the data are generated.
 
-    task.data_needed names one data set, of profile=paper, or one a profile; by default one of the task's name.
+    task.data_needed names one data set, of profile=paper, or one a profile; by default one of the task's name. A list
+    names data sets of the same content: the first that is here counts, or else the last, which can be fetched.
     """
     content = _task_config(task)
     default = task if task in manifest.load_manifest() else None
     needed = content.get("data_needed", default)
-    return needed if isinstance(needed, dict) else {} if needed is None else {"paper": needed}
+    named = needed if isinstance(needed, dict) else {} if needed is None else {"paper": needed}
+    return {profile: name if isinstance(name, str) else _first_here(name) for profile, name in named.items()}
+
+
+def _first_here(names: Sequence[str]) -> str:
+    return next((name for name in names if data.is_available(name)), names[-1])
 
 
 def by_hand(task: str) -> bool:

@@ -7,7 +7,8 @@ float32 of shape (batch, 1, height, width) on [0, 1], observations are neither c
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import lightning as L
 import torch
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader
 from tasks.engine.batches import EpochAndBatch, fixed_noise, mix_seed
 from tasks.engine.data import locate
 from tasks.restoration.batches import FreshProblems
-from tasks.restoration.kernels import bicubic, camera_shake, identity, levin_kernels
+from tasks.restoration.kernels import bicubic, camera_shake, identity, levin_kernels, read_kernels
 from tasks.restoration.operators import Problem, degrade
 from tasks.restoration.sources import ImageSet, benchmark, embedded, train400
 
@@ -44,6 +45,8 @@ class RestorationData(L.LightningDataModule):
         problem: deblur (a camera-shake kernel an image), denoise, or sr4 (bicubic reduction by 4).
         sigma: standard deviation of the noise in grey levels of 255, at least 0.
         crop: side of the training images in pixels, a multiple of 4.
+        kernels: file of blur kernels (`kernels.read_kernels`) for the test images, in turn, instead of the source's
+            (deblur only).
         kernel_size: side of generated kernels in pixels, odd, at most crop.
         n_kernels: generated kernels to train with; those of validation and test are others.
         n_train, n_test: images; the first so many are taken.
@@ -73,6 +76,7 @@ class RestorationData(L.LightningDataModule):
         epoch_batches: int = 40,
         eval_batch_size: int = 8,
         seed: int = 0,
+        kernels: str | None = None,
     ) -> None:
         super().__init__()
         if problem not in PROBLEMS:
@@ -95,6 +99,10 @@ class RestorationData(L.LightningDataModule):
         self.n_kernels, self.n_train, self.n_test, self.holdout = n_kernels, n_train, n_test, holdout
         self.batch_size, self.epoch_batches, self.eval_batch_size = batch_size, epoch_batches, eval_batch_size
         self.seed = seed
+        if kernels is not None and problem != "deblur":
+            raise ValueError(f"data.kernels is for data.problem=deblur, got data.problem={problem}")
+        self.kernels = kernels
+        self.blurred = "generated kernels" if kernels is None else f"kernels of {Path(kernels).name}"
         self.factor = SCALE if problem == "sr4" else 1
         self.train: Tensor | None = None
         self.val: list[Case] = []
@@ -122,12 +130,27 @@ class RestorationData(L.LightningDataModule):
         if self.train is not None:
             return
         images, self.tests = self.load()
+        if self.kernels is not None:
+            own = read_kernels(Path(self.kernels).expanduser())
+            self.tests = {name: self._blurred(cases, own) for name, cases in self.tests.items()}
         held = round(self.holdout * len(images))
         if not 0 < held < len(images):
             raise ValueError(f"data.holdout={self.holdout} leaves none on one side of {len(images)} images")
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(mix_seed(self.seed, 1)))
         self.val = self.cases([images[i] for i in sorted(order[:held].tolist())], TEST_SEED + 10_000)
         self.train = torch.stack([images[i][1] for i in sorted(order[held:].tolist())])
+
+    def _blurred(self, cases: list[Case], kernels: list[Tensor]) -> list[Case]:
+        """The cases with these kernels in turn. Raises ValueError if one is larger than its image."""
+        found = [replace(case, kernel=kernels[i % len(kernels)]) for i, case in enumerate(cases)]
+        for case in found:
+            (k, l), (height, width) = case.kernel.shape, case.truth.shape[-2:]
+            if k > height or l > width:
+                raise ValueError(
+                    f"data.kernels={self.kernels} has a kernel of {k} x {l} pixels, larger than {case.name} with "
+                    f"{height} x {width}: crop the kernel, or choose larger images (data.test_crop)"
+                )
+        return found
 
     def train_dataloader(self) -> DataLoader:
         assert self.train is not None, "setup() first"
@@ -167,11 +190,10 @@ class EmbeddedData(RestorationData):
         test_crop: side of the test images in pixels.
     """
 
-    label = "embedded photographs, generated kernels"
-
     def __init__(self, test_crop: int, **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]
         self.test_crop = test_crop
+        self.label = f"embedded photographs, {self.blurred}"
 
     def load(self) -> tuple[ImageSet, dict[str, list[Case]]]:
         if self.kernel_size > self.test_crop:
@@ -198,7 +220,8 @@ class Train400Data(RestorationData):
         if not 1 <= kernels_per_image <= 8:
             raise ValueError(f"data.kernels_per_image must lie in 1..8, got {kernels_per_image}")
         self.test_sets, self.kernels_per_image = tuple(test_sets), kernels_per_image
-        self.label = f"train400, test on {test_sets[0]}" + (", Levin's kernels" if self.problem == "deblur" else "")
+        blurred = "Levin's kernels" if self.kernels is None else self.blurred
+        self.label = f"train400, test on {test_sets[0]}" + (f", {blurred}" if self.problem == "deblur" else "")
 
     def load(self) -> tuple[ImageSet, dict[str, list[Case]]]:
         tests = {name: self._first(benchmark(name)) for name in self.test_sets}

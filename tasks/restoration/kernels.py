@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from tasks.engine import console
 from tasks.restoration.hdf5 import open_hdf5
+from tasks.restoration.sources import read_gray
 
 ROUNDING = 1e-3  # a kernel file of 8 or 16 bits may miss the sum 1 by so much
 
@@ -80,6 +82,28 @@ def bicubic(factor: int) -> Tensor:
 def identity() -> Tensor:
     """The kernel of one pixel: no blur."""
     return torch.ones(1, 1)
+
+
+def read_kernels(path: Path) -> list[Tensor]:
+    """The blur kernels of a file: a NumPy matrix (.npy; three axes: several), several (.npz), or one 8-bit image.
+
+    Raises:
+        ValueError: no such file, one that cannot be read, or a kernel that `checked` refuses; naming the file.
+    """
+    if not path.is_file():
+        raise ValueError(f"data.kernels: there is no file {path}")
+    if path.suffix not in (".npy", ".npz"):
+        return [checked(path.name, read_gray(path)[0].numpy())]
+    try:
+        content = np.load(path)
+        found = dict(content) if path.suffix == ".npz" else {f"{i + 1}": k for i, k in enumerate(_several(content))}
+    except (ValueError, OSError, BadZipFile) as error:
+        raise ValueError(f"{path} is not a NumPy file of matrices, or it is damaged: {error}") from error
+    return [checked(f"{path.name}, kernel {name}", kernel) for name, kernel in found.items()]
+
+
+def _several(kernels: np.ndarray) -> np.ndarray:
+    return kernels if kernels.ndim == 3 else kernels[None]
 
 
 def levin_kernels(path: Path) -> list[Tensor]:

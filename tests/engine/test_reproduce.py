@@ -12,7 +12,7 @@ from tasks.engine import data, fetch, reproduce, store
 from tasks.engine.errors import ConfigError
 
 
-def missing(name: str) -> Path:
+def missing(name: str, **_: object) -> Path:
     raise data.DataNotFoundError(f"data '{name}' not found\n  in data/: no such file")
 
 
@@ -51,9 +51,40 @@ def test_a_task_may_need_other_data_a_profile_and_a_gpu(monkeypatch: pytest.Monk
     assert profile == "sample" and "PROFILE=train400 runs it" in reason
 
 
+def test_data_of_the_same_content_stand_in_for_each_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def one_file(name: str, **_: object) -> Path:
+        return tmp_path if name == "mnist-npz" else missing(name)
+
+    monkeypatch.setattr(data, "locate", one_file)
+    assert reproduce.data_needed("classification") == {"paper": "mnist-npz", "mnist": "mnist-npz"}
+    reproduce.check_data("classification", "paper")
+    monkeypatch.setattr(data, "locate", missing)
+    assert reproduce.data_needed("classification") == {"paper": "mnist", "mnist": "mnist"}
+    with pytest.raises(ConfigError, match="profile=mnist cannot run: data 'mnist' not found"):
+        reproduce.check_data("classification", "mnist")
+
+
+def test_a_dry_run_downloads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "locate", missing)
+    monkeypatch.setattr(fetch, "fetch", lambda name: pytest.fail("a download was started"))
+    assert reproduce.choose_profile("bibtex", None, download=False) == (
+        "paper",
+        "`make data-bibtex` downloads the data",
+    )
+
+
+def test_data_that_only_a_gpu_could_use_are_not_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "locate", missing)
+    monkeypatch.setattr(reproduce, "_has_gpu", lambda: False)
+    monkeypatch.setattr(fetch, "fetch", lambda name: pytest.fail("a download was started"))
+    profile, reason = reproduce.choose_profile("classification-svhn", None)
+    assert profile == "sample" and "profile=paper takes hours without a GPU" in reason
+
+
 def test_a_large_download_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(data, "locate", missing)
+    monkeypatch.setattr(reproduce, "_has_gpu", lambda: True)
     monkeypatch.setattr(fetch, "fetch", lambda name: asked.append(name) or no_network(name))
     profile, reason = reproduce.choose_profile("denoising", None)
     assert asked == ["train400"] and profile == "sample"

@@ -119,7 +119,9 @@ def test_a_file_that_fails_its_checksum_is_named(tmp_path: Path, monkeypatch: py
         engine.DataNotFoundError, match=r"cifar10_lossless_4000\.npz has sha256 .*expected 013f9793e84b"
     ):
         Cifar10LosslessData((3, 32, 32), 50).setup()
-    with pytest.raises(engine.DataNotFoundError, match="train-images-idx3-ubyte.gz is missing(.|\n)*make data-mnist"):
+    (target.parent / "mnist.npz").write_bytes(b"x" * 11_490_519)
+    both = r"mnist\.npz has sha256 (.|\n)*train-images-idx3-ubyte\.gz is missing(.|\n)*make data-mnist"
+    with pytest.raises(engine.DataNotFoundError, match=both):
         MnistData((1, 28, 28), 50).setup()
 
 
@@ -130,8 +132,13 @@ def test_mnists_original_files_are_read(tmp_path: Path, monkeypatch: pytest.Monk
         (tmp_path / f"{which}-images-idx3-ubyte.gz").write_bytes(gzip.compress(head + array.tobytes()))
         labels = b"\0\0\x08\x01" + np.array([len(array)], ">i4").tobytes() + bytes(range(7, 7 + len(array)))
         (tmp_path / f"{which}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
-    monkeypatch.setattr(sources, "is_available", lambda name: False)
-    monkeypatch.setattr(sources, "locate", lambda name: tmp_path)
+
+    def four_files(name: str) -> Path:
+        if name != "mnist":
+            raise engine.DataNotFoundError("no such file")
+        return tmp_path
+
+    monkeypatch.setattr(sources, "locate", four_files)
     train, test = sources.mnist()
     assert torch.equal(train.images[:, 0], torch.from_numpy(images["train"])) and train.labels.tolist() == [7, 8]
     assert test.images.shape == (1, 1, 3, 4) and test.labels.tolist() == [7]
@@ -140,13 +147,14 @@ def test_mnists_original_files_are_read(tmp_path: Path, monkeypatch: pytest.Monk
 def test_jpeg_folders_give_their_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "images.zip"
     with ZipFile(path, "w") as archive:
-        for which, name, level in [("train", "cat", 40), ("train", "truck", 200), ("test", "airplane", 90)]:
+        for file, level in {"train/cat/0000": 40, "train/cat/0001": 70, "train/truck/0000": 200}.items():
             Image.new("RGB", (32, 32), (level, level, level)).save(tmp_path / "x.jpg")
-            archive.write(tmp_path / "x.jpg", f"{which}/{name}/0000.jpg")
+            archive.write(tmp_path / "x.jpg", f"{file}.jpg")
+        archive.write(tmp_path / "x.jpg", "test/airplane/0000.jpg")
     monkeypatch.setattr(sources, "locate", lambda name: path)
     train, test = sources.cifar10_jpeg()
-    assert train.labels.tolist() == [3, 9] and test.labels.tolist() == [0]
-    assert [int(image.float().mean().round()) for image in train.images] == [40, 200]
+    assert train.labels.tolist() == [3, 9, 3] and test.labels.tolist() == [0]  # the first few have all classes
+    assert [int(image.float().mean().round()) for image in train.images] == [40, 200, 70]
     with ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("readme.txt", "")
     monkeypatch.setattr(sources, "locate", lambda name: tmp_path / "other.zip")

@@ -140,3 +140,9 @@ def test_a_contraction_that_is_only_slow_is_not_refused() -> None:
 def test_an_unknown_architecture_is_named() -> None:
     with pytest.raises(ValueError, match="must be one of fc, conv, mon_fc, .*, cifar10, cifar10_aug, got 'resnet'"):
         make("resnet")
+
+
+@pytest.mark.parametrize("bound", [0.0, -1.0, float("nan")])
+def test_a_bound_that_is_not_positive_is_named(bound: float) -> None:
+    with pytest.raises(ValueError, match=r"task\.bound must be above 0 .* or null"):
+        make("mon_fc", bound=bound)

@@ -12,6 +12,8 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from tasks.engine import paper
+from tasks.engine.config import resolve
+from tasks.engine.errors import ConfigError
 from tasks.engine.manifest import load_manifest
 from tasks.restoration.models import FixedPoint
 from tasks.restoration.plugged import WithDenoiser
@@ -36,6 +38,13 @@ def test_the_tables_list_what_the_sweep_runs() -> None:
     assert params["data.problem"].split(",") == list(PROBLEMS)
     assert {row.removesuffix("_own").removesuffix("_published") for row in ROWS} == set(EXPERIMENTS)
     assert {"podm-denoisers", "levin"} <= load_manifest().keys()
+
+
+def test_an_unknown_problem_is_answered_by_those_there_are() -> None:
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = hydra.compose("train", ["experiment=restoration/tv", "profile=smoke", "data.problem=inpaint"])
+    with pytest.raises(ConfigError, match=r"task\.sigmas\.inpaint' not found.* has deblur, denoise, sr4\."):
+        resolve(config)
 
 
 @pytest.mark.parametrize("profile", ["sample", "smoke"])

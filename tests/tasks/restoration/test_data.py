@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -60,6 +61,23 @@ def test_test_images_are_the_same_for_all_seeds_and_have_kernels_of_their_own() 
     assert not kernels & trained
     assert torch.equal(fixed_noise("a", (2, 2)), fixed_noise("a", (2, 2)))
     assert not torch.equal(fixed_noise("a", (2, 2)), fixed_noise("b", (2, 2)))
+
+
+def test_kernels_of_a_file_blur_the_test_images_in_turn(tmp_path: Path) -> None:
+    kernels = np.random.default_rng(0).random((2, 5, 5))
+    np.save(tmp_path / "mine.npy", kernels / kernels.sum((1, 2), keepdims=True))
+    own, usual = make(kernels=str(tmp_path / "mine.npy")), make()
+    assert own.label == "embedded photographs, kernels of mine.npy" and "generated" in usual.label
+    found = [case.kernel for case in own.tests["test"]]
+    for i, kernel in enumerate(found):
+        np.testing.assert_allclose(kernel.numpy(), kernels[i % 2] / kernels[i % 2].sum(), rtol=1e-6)
+    assert all(torch.equal(a.kernel, b.kernel) for a, b in zip(own.val, usual.val, strict=True))
+    assert own.test_dataloader().dataset[0][1].y.isfinite().all()
+    with pytest.raises(ValueError, match="data.kernels is for data.problem=deblur, got data.problem=sr4"):
+        make(kernels="mine.npy", problem="sr4")
+    np.save(tmp_path / "large.npy", np.full((33, 3), 1 / 99))
+    with pytest.raises(ValueError, match=r"large\.npy has a kernel of 33 x 3 pixels, larger than .* with 32 x 32"):
+        make(kernels=str(tmp_path / "large.npy"))
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from tasks.restoration.kernels import bicubic, camera_shake, checked, identity, levin_kernels
+from tasks.restoration.kernels import bicubic, camera_shake, checked, identity, levin_kernels, read_kernels
 
 
 @pytest.mark.parametrize("size", [3, 9, 25])
@@ -55,6 +56,34 @@ def test_what_is_refused(kernel: np.ndarray, message: str) -> None:
         checked("mine", kernel)
     with pytest.raises(ValueError, match="odd side"):
         camera_shake(0, 4)
+
+
+def test_files_of_kernels_are_read_and_normalised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = np.full((3, 5), 1 / 15), np.full((5, 3), 2.0)
+    np.save(tmp_path / "one.npy", one)
+    np.save(tmp_path / "stack.npy", np.stack([one, one]))
+    assert [kernel.shape for kernel in read_kernels(tmp_path / "one.npy")] == [(3, 5)]
+    assert len(read_kernels(tmp_path / "stack.npy")) == 2 and "sums" not in capsys.readouterr().err
+    np.savez(tmp_path / "both.npz", a=one, b=two)
+    assert [kernel.shape for kernel in read_kernels(tmp_path / "both.npz")] == [(3, 5), (5, 3)]
+    assert "both.npz, kernel b sums to 30, not 1" in " ".join(capsys.readouterr().err.split())
+    Image.fromarray(np.eye(7, dtype=np.uint8) * 200).save(tmp_path / "line.png")
+    (line,) = read_kernels(tmp_path / "line.png")
+    np.testing.assert_allclose(line.numpy(), np.eye(7) / 7, atol=1e-6)
+
+
+def test_files_that_hold_no_kernels_are_named(tmp_path: Path) -> None:
+    np.save(tmp_path / "even.npy", np.ones((4, 5)))
+    (tmp_path / "damaged.npz").write_bytes(b"PK and so on")
+    (tmp_path / "text.png").write_bytes(b"no image")
+    for name, message in {
+        "none.npy": "data.kernels: there is no file .*none.npy",
+        "even.npy": "even.npy, kernel 1 has 4 x 5 pixels; both sides must be odd",
+        "damaged.npz": "damaged.npz is not a NumPy file",
+        "text.png": "text.png is not an image file",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            read_kernels(tmp_path / name)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
