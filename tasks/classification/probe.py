@@ -24,8 +24,8 @@ def cosines(network: Classifier, images: Tensor, labels: Tensor, loss: Loss) -> 
         loss: (outputs, labels) ↦ a mean over the samples.
 
     Returns:
-        "cosine" of the mean over the samples, "cosine_min" over single samples (both 1 where ∂R/∂u vanishes), and
-        "norm", the largest ‖∂R/∂u‖ measured at the samples' fixed points.
+        "cosine" of the mean over the samples, "cosine_min" over single samples (both 1 where ∂R/∂u or the gradient
+        vanishes), and "norm", the largest ‖∂R/∂u‖ measured at the samples' fixed points.
     """
     training = network.training
     network.eval()
@@ -37,9 +37,15 @@ def cosines(network: Classifier, images: Tensor, labels: Tensor, loss: Loss) -> 
             norm = network.measured_norm(network.layer(v), v)
     finally:
         network.train(training)
-    each = torch.nn.functional.cosine_similarity(free, exact, dim=1)
-    mean = torch.nn.functional.cosine_similarity(free.mean(0), exact.mean(0), dim=0)
-    return {"cosine": float(mean), "cosine_min": float(each.min()), "norm": norm}
+    mean = _cosine(free.mean(0), exact.mean(0))
+    return {"cosine": float(mean), "cosine_min": float(_cosine(free, exact).min()), "norm": norm}
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Of any length above 0: PyTorch's own takes 1e-8 for shorter ones, and saturated outputs have such gradients."""
+    a, b = a.double(), b.double()
+    first, second = a.norm(dim=-1), b.norm(dim=-1)
+    return torch.where(first + second == 0, 1.0, (a * b).sum(-1) / (first * second))
 
 
 def _gradients(network: Classifier, images: Tensor, labels: Tensor, loss: Loss, adjoint: fpi.Adjoint) -> Tensor:

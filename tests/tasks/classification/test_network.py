@@ -95,6 +95,17 @@ def test_cosines_agree_with_a_batch_gradient() -> None:
     assert 0 < measured["cosine_min"] <= measured["cosine"] + 0.05 and 0 < measured["norm"] <= 0.99
 
 
+@pytest.mark.parametrize("scale", [1e-25, 0.0])
+def test_cosines_do_not_depend_on_the_size_of_the_gradient(scale: float) -> None:
+    """Saturated outputs have gradients that small; where there is none, both directions agree."""
+    solver = fpi.Picard(criterion=fpi.Absolute(1e-10), max_iter=500, on_failure="raise")  # float32 has no more
+    network, (images, labels) = make("conv", solver=solver).float(), batch()
+    measured = cosines(network, images.float(), labels, squared_error)
+    small = cosines(network, images.float(), labels, lambda outputs, given: scale * squared_error(outputs, given))
+    for name in ("cosine", "cosine_min"):
+        assert small[name] == pytest.approx(measured[name] if scale else 1, abs=1e-3)
+
+
 def test_costs_are_counted_by_sample() -> None:
     adjoint = fpi.NormalCG(criterion=fpi.Relative(1e-8))
     network, (images, labels) = make("conv", adjoint), batch()
