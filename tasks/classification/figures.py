@@ -60,9 +60,8 @@ def _training(runs: Sequence[Run], out: Path, prefix: str, name: str, suffix: st
         "validation not counted. Mean over the seeds, 95 % interval."
     )
     item = f"{FIGURES[task_of(runs)]}{suffix}"
-    return plots.save_labelled(
-        fig, out, runs, item, "Jacobian-free against Jacobian-based backpropagation", rows, caption
-    )
+    title = f"Jacobian-free against Jacobian-based backpropagation, {name}"
+    return plots.save_labelled(fig, out, runs, item, title, rows, caption)
 
 
 def _theorem(runs: Sequence[Run], out: Path, prefix: str, name: str, suffix: str) -> plots.FigureFile | None:
@@ -75,7 +74,7 @@ def _theorem(runs: Sequence[Run], out: Path, prefix: str, name: str, suffix: str
     fig, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
     rows = _panels(axes, panels, runs, prefix)
     for ax in axes[:2]:
-        ax.set_ylim(min(0.0, ax.get_ylim()[0]), 1.02)
+        ax.set_ylim(max(-1.02, min(0.0, ax.get_ylim()[0])), 1.02)
         ax.axhline(0, color="0.6", linewidth=0.8)
     axes[2].set_ylim(0, 1.02)
     caption = (
@@ -84,9 +83,8 @@ def _theorem(runs: Sequence[Run], out: Path, prefix: str, name: str, suffix: str
         "contraction constant at their fixed points, in networks trained by each scheme (paper's protocol). The "
         "gradient is that of dense linear algebra. Mean over the seeds, 95 % interval."
     )
-    return plots.save_labelled(
-        fig, out, runs, f"theorem3.1{suffix}", "The Jacobian-free direction and the gradient", rows, caption
-    )
+    title = f"The Jacobian-free direction and the gradient, {name}"
+    return plots.save_labelled(fig, out, runs, f"theorem3.1{suffix}", title, rows, caption)
 
 
 def _solves(runs: Sequence[Run], out: Path, prefix: str, name: str, suffix: str) -> plots.FigureFile | None:
@@ -103,7 +101,7 @@ def _solves(runs: Sequence[Run], out: Path, prefix: str, name: str, suffix: str)
         f"The {name}: iterations of the forward and backward solves in training, mean over the samples of an epoch, "
         "and products with R's Jacobian (paper's protocol). Mean over the seeds, 95 % interval."
     )
-    return plots.save_labelled(fig, out, runs, f"table2-solves{suffix}", "Solves in training", rows, caption)
+    return plots.save_labelled(fig, out, runs, f"table2-solves{suffix}", f"Solves in training, {name}", rows, caption)
 
 
 def _table(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
@@ -130,6 +128,7 @@ def _table(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
             rows.append({"row": label, "protocol": "reported", "accuracy": accuracy})
     ax.set_yticks(list(places.values()), list(places), fontsize=8)
     ax.set_xlabel("test accuracy (%)")
+    ax.set_xlim(right=min(ax.get_xlim()[1], 100.5))
     ax.grid(alpha=0.3, linewidth=0.5)
     caption = (
         "Circles: paper's protocol, test-selected; squares: honest protocol; mean over the seeds, 95 % interval. "
@@ -171,6 +170,8 @@ def _panels(
                     for x, y in zip(*points, strict=True)
                 ]
         ax.set_xlabel(x_name)
+        if x_name == "epoch":
+            ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set_ylabel(y_name)
         ax.grid(alpha=0.3, linewidth=0.5)
         if ax.lines:
