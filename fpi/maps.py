@@ -19,7 +19,6 @@ from torch.utils import _pytree as pytree
 
 from fpi.contraction.budget import Held, Limited, holding, limited_weights
 from fpi.flat import FlatMap, Leaves, take_marked
-from fpi.onednn import repeated
 from fpi.solvers.step import Objective, State, Step
 
 # functional_call puts other tensors into a module for the time of a call: no other thread may call it then
@@ -131,19 +130,21 @@ class Map(FlatMap):
         if self.module is not None and torch._C._are_functorch_transforms_active():
             # a transform refuses updates of what it does not follow (running statistics): they go to copies
             buffers = dict(self.module.named_buffers())
-        matrices = repeated({})
         kind, dtype = self.device_type, self.precision
-        one_tensor = self.x_spec.is_leaf()
+        one_tensor, as_is = self.x_spec.is_leaf(), not (self.budgets or parameters or buffers)
+
+        def substituted(state: Any) -> Any:
+            with limited:
+                if parameters is None and not buffers:
+                    return self.g(state, *args)
+                assert self.module is not None
+                given = (parameters or {}) | {name: buffer.clone() for name, buffer in buffers.items()}
+                return torch.func.functional_call(self.module, given, (state, *args))
 
         def apply(x: State) -> State:
             state = x[0] if one_tensor else pytree.tree_unflatten(x, self.x_spec)
-            with self.lock, limited, matrices:
-                if parameters is None and not buffers:
-                    out = self.g(state, *args)
-                else:
-                    assert self.module is not None
-                    given = (parameters or {}) | {name: buffer.clone() for name, buffer in buffers.items()}
-                    out = torch.func.functional_call(self.module, given, (state, *args))
+            with self.lock:
+                out = self.g(state, *args) if as_is else substituted(state)
             out = [out] if one_tensor else pytree.tree_flatten(out)[0]
             if dtype is not None:
                 out = [new.to(old.dtype) for new, old in zip(out, x, strict=True)]
