@@ -21,6 +21,10 @@ class Rule:
     def __call__(self, x: State, gx: State) -> State:
         raise NotImplementedError  # pragma: no cover - every public solver defines it
 
+    def change(self, x: State, gx: State) -> State | None:
+        """g(x) − x for the criterion, where the rule computes it anyway."""
+        return None
+
     def keep(self, rows: Tensor) -> None:
         """Only these samples of the working batch go on."""
 
@@ -83,7 +87,7 @@ class Solver:
             if n < min(due, self.max_iter):
                 x = watch.keep_frozen(x, rule(x, gx))
                 continue
-            if watch.check(n, watch.change(gx, x), x) or n == self.max_iter:
+            if watch.check(n, rule.change(x, gx) or watch.change(gx, x), x) or n == self.max_iter:
                 x = watch.keep_frozen(x, gx)
                 break
             due = n + (watch.patience() if self.check_every == "auto" else self.check_every)

@@ -84,7 +84,7 @@ def test_a_solve_that_cannot_end_is_checked_seldom() -> None:
 
 
 def test_a_jump_to_convergence_is_noticed_soon() -> None:
-    """A map that creeps, then converges at once: at most twice as many iterations are added as went before, never over 32."""
+    """A map that creeps, then converges at once: at most twice as many iterations are added as before, or 32."""
 
     def creeping(at: int) -> Callable[[Tensor, Tensor], Tensor]:
         calls = iter(range(1, 10_000))
