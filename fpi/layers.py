@@ -153,7 +153,8 @@ class FPI_GD(FPILayer):
             `inject(z)` (see `FPILayer`), `gradient(x, injected)`, the closed form of ∂f/∂x made of
             differentiable operations, and `value_and_gradient(x, injected)`; what is missing is left to autograd.
         step_size: γ.
-        state_shape, solver, adjoint: as for `FPILayer`.  `solver=LBFGS()` uses the energy itself.
+        state_shape, solver, adjoint: as for `FPILayer`.  `solver=LBFGS()` uses the energy itself, and
+            `adjoint=BackwardFPI(ConjugateResidual())` that its Hessian is symmetric.
     """
 
     def __init__(self, energy: nn.Module, *, step_size: float, **options: Any) -> None:
