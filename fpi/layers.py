@@ -13,8 +13,8 @@ from fpi.adjoints import Adjoint, BackwardFPI
 from fpi.contraction import hold
 from fpi.fixed_point import fixed_point
 from fpi.info import SolveInfo
-from fpi.maps import lock_of
 from fpi.onednn import chain, linear, take_activation
+from fpi.parameters import lock_of
 from fpi.solvers import Picard, Solver
 
 
