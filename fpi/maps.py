@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 from fpi.contraction.budget import Held, Limited, holding, limited_weights
 from fpi.flat import FlatMap, Leaves, take_marked
-from fpi.parameters import Slot, lock_of, parameters_of, registered_as
+from fpi.parameters import Slot, lock_of, modules_of, parameters_of, registered_as
 from fpi.solvers.step import Objective, State, Step
 
 
@@ -44,7 +44,7 @@ class Map(FlatMap):
         held: Held = {}
         if self.module is not None:
             with self.lock:
-                modules = dict(self.module.named_modules())
+                modules = modules_of(self.module)
                 named, self.slots = parameters_of(modules)
                 held = limited_weights(modules.values())
         self.names = list(named)
