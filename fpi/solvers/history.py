@@ -33,7 +33,7 @@ class History(Rule):
 
     def change(self, x: State, gx: State) -> State:
         self.next = self._residual(x, gx)
-        return self._shaped(self.next[1])
+        return self._shaped(self.next[1].detach())
 
     def __call__(self, x: State, gx: State) -> State:
         plain, f = self._residual(x, gx) if self.next is None else self.next
