@@ -12,7 +12,7 @@ from fpi.invert import invert
 from fpi.layers import FPI_GD, FPI_NN, FPILayer
 from fpi.onednn import linear
 from fpi.partial import inner, partial
-from fpi.solvers import LBFGS, Anderson, BiCGStab, Broyden, ConjugateGradient, Picard, Solver
+from fpi.solvers import LBFGS, Anderson, BiCGStab, Broyden, ConjugateGradient, ConjugateResidual, Picard, Solver
 
 __version__ = "0.1.0"
 
@@ -27,6 +27,7 @@ __all__ = [
     "BiCGStab",
     "Broyden",
     "ConjugateGradient",
+    "ConjugateResidual",
     "ConvergenceWarning",
     "Criterion",
     "Dense",

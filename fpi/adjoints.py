@@ -55,7 +55,8 @@ class BackwardFPI(Adjoint):
 
     Args:
         solver: default `Picard()`, whose criterion (5.4) is relative and hence independent of the loss' scale.
-            `BiCGStab()` and `Anderson()` need fewer products where g contracts slowly, and no contraction.
+            `BiCGStab()` and `Anderson()` need fewer products where g contracts slowly, and no contraction;
+            `ConjugateResidual()` needs the fewest, for a symmetric ∂g/∂x as that of FPI_GD.
 
     When a derivative of the gradient is wanted, the backward solve is itself a node of the graph whose adjoint is
     this object again: derivatives of any order, none of them through the iterations.  Forward mode solves

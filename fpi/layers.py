@@ -13,8 +13,8 @@ from fpi.adjoints import Adjoint, BackwardFPI
 from fpi.contraction import hold
 from fpi.fixed_point import fixed_point
 from fpi.info import SolveInfo
-from fpi.maps import lock_of
 from fpi.onednn import chain, linear, take_activation
+from fpi.parameters import lock_of
 from fpi.solvers import Picard, Solver
 
 
@@ -153,7 +153,8 @@ class FPI_GD(FPILayer):
             `inject(z)` (see `FPILayer`), `gradient(x, injected)`, the closed form of ∂f/∂x made of
             differentiable operations, and `value_and_gradient(x, injected)`; what is missing is left to autograd.
         step_size: γ.
-        state_shape, solver, adjoint: as for `FPILayer`.  `solver=LBFGS()` uses the energy itself.
+        state_shape, solver, adjoint: as for `FPILayer`.  `solver=LBFGS()` uses the energy itself, and
+            `adjoint=BackwardFPI(ConjugateResidual())` that its Hessian is symmetric.
     """
 
     def __init__(self, energy: nn.Module, *, step_size: float, **options: Any) -> None:

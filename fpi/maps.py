@@ -6,8 +6,6 @@ callable plus a pytree of arguments" into a function of flat lists of tensors.
 
 from __future__ import annotations
 
-import threading
-import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -19,36 +17,8 @@ from torch.utils import _pytree as pytree
 
 from fpi.contraction.budget import Held, Limited, holding, limited_weights
 from fpi.flat import FlatMap, Leaves, take_marked
-from fpi.onednn import repeated
+from fpi.parameters import Slot, lock_of, modules_of, parameters_of, registered_as
 from fpi.solvers.step import Objective, State, Step
-
-# functional_call puts other tensors into a module for the time of a call: no other thread may call it then
-_LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
-
-
-def lock_of(module: nn.Module) -> AbstractContextManager[Any]:
-    """What a thread must hold to call a module or to read its parameters."""
-    return _LOCKS.setdefault(module, threading.RLock())
-
-
-# where a module is registered, by name, or (with None for the value) a parameter: what a traversal of a network finds
-Slot = tuple[dict[str, Any], str, nn.Module | None]
-
-
-def _parameters_of(modules: dict[str, nn.Module]) -> tuple[dict[str, Tensor], list[Slot]]:
-    """The parameters as `named_parameters` lists them and their places; behind these, the places of submodules."""
-    named: dict[str, Tensor] = {}
-    slots: list[Slot] = []
-    seen: set[Tensor] = set()
-    for prefix, module in modules.items():
-        for name, parameter in module._parameters.items():
-            if parameter is not None and parameter not in seen:
-                seen.add(parameter)
-                named[f"{prefix}.{name}" if prefix else name] = parameter
-                slots.append((module._parameters, name, None))
-    for module in modules.values():
-        slots += [(module._modules, name, child) for name, child in module._modules.items() if child is not None]
-    return named, slots
 
 
 class Map(FlatMap):
@@ -74,8 +44,8 @@ class Map(FlatMap):
         held: Held = {}
         if self.module is not None:
             with self.lock:
-                modules = dict(self.module.named_modules())
-                named, self.slots = _parameters_of(modules)
+                modules = modules_of(self.module)
+                named, self.slots = parameters_of(modules)
                 held = limited_weights(modules.values())
         self.names = list(named)
         tensors = [leaf for leaf in arg_leaves if isinstance(leaf, Tensor)]
@@ -118,10 +88,7 @@ class Map(FlatMap):
         if self.module is None:
             return True
         with self.lock:
-            for place, (registered, name, value) in enumerate(self.slots, self.first):
-                if registered.get(name) is not (leaves[place] if value is None else value):
-                    return False
-        return True
+            return registered_as(self.slots, leaves[self.first :])
 
     def _wrap(self, leaves: Leaves) -> Callable[[State], State]:
         args = self._arguments(leaves)
@@ -131,19 +98,21 @@ class Map(FlatMap):
         if self.module is not None and torch._C._are_functorch_transforms_active():
             # a transform refuses updates of what it does not follow (running statistics): they go to copies
             buffers = dict(self.module.named_buffers())
-        matrices = repeated({})
         kind, dtype = self.device_type, self.precision
-        one_tensor = self.x_spec.is_leaf()
+        one_tensor, as_is = self.x_spec.is_leaf(), not (self.budgets or parameters or buffers)
+
+        def substituted(state: Any) -> Any:
+            with limited:
+                if parameters is None and not buffers:
+                    return self.g(state, *args)
+                assert self.module is not None
+                given = (parameters or {}) | {name: buffer.clone() for name, buffer in buffers.items()}
+                return torch.func.functional_call(self.module, given, (state, *args))
 
         def apply(x: State) -> State:
             state = x[0] if one_tensor else pytree.tree_unflatten(x, self.x_spec)
-            with self.lock, limited, matrices:
-                if parameters is None and not buffers:
-                    out = self.g(state, *args)
-                else:
-                    assert self.module is not None
-                    given = (parameters or {}) | {name: buffer.clone() for name, buffer in buffers.items()}
-                    out = torch.func.functional_call(self.module, given, (state, *args))
+            with self.lock:
+                out = self.g(state, *args) if as_is else substituted(state)
             out = [out] if one_tensor else pytree.tree_flatten(out)[0]
             if dtype is not None:
                 out = [new.to(old.dtype) for new, old in zip(out, x, strict=True)]

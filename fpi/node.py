@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.utils import _pytree as pytree
 
 from fpi.derived import VmappedMap
@@ -40,8 +41,11 @@ class Call:
 
 
 def solve_node(call: Call, x0: Leaves, leaves: Leaves) -> tuple[State, SolveInfo]:
-    """Run the node; returns the attached solution and the diagnostics of this solve."""
-    out = FixedPointNode.apply(call, *x0, *leaves)
+    """Run the node; returns the solution, attached where a derivative may be asked for, and the diagnostics."""
+    recorded = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves)
+    followed = recorded or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    run = FixedPointNode.apply if followed else FixedPointNode.forward
+    out = run(call, *x0, *leaves)
     assert call.info is not None
     return list(out), call.info
 

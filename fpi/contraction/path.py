@@ -129,10 +129,16 @@ def lipschitz_bound(layer: nn.Module, state_features: int | None = None) -> floa
             continue
         weight = module.weight[:, :width] if index == 0 else module.weight
         if isinstance(module, nn.Linear):
-            bound *= float(torch.linalg.matrix_norm(weight.double(), 2))
+            bound *= _norm(weight.double())
         else:
             bound *= float(operator_norm(module, weight))
     return bound
+
+
+def _norm(matrix: Tensor) -> float:
+    """‖matrix‖₂: the largest eigenvalue of the smaller Gram matrix, at less than half the price of singular values."""
+    gram = matrix.mT @ matrix if matrix.shape[0] > matrix.shape[1] else matrix @ matrix.mT
+    return float(torch.linalg.eigvalsh(gram)[-1].clamp_min(0).sqrt())
 
 
 @torch.no_grad()

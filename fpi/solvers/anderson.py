@@ -45,11 +45,11 @@ class _Mixer(History):
     def __init__(self, options: Anderson, x: State) -> None:
         super().__init__(options.memory, options.growth, options.mixing, x)
         self.ridge = options.ridge if options.ridge is not None else 1e-10 if x[0].dtype == torch.float64 else 1e-6
-        self.tiny = torch.finfo(x[0].dtype).tiny
+        self.tiny = torch.full((), torch.finfo(x[0].dtype).tiny, dtype=x[0].dtype, device=x[0].device)
         self.df: Tensor | None = None  # (batch, memory, features) differences of residuals
         self.du: Tensor | None = None  # (batch, memory, features) differences of plain steps
         self.gram: Tensor | None = None  # (batch, memory, memory) Δfᵀ Δf and ridge, updated row by row
-        self.along: Tensor | None = None  # (batch, memory) Δfᵀ f
+        self.along: Tensor | None = None  # (batch, 1, memory) Δfᵀ f
 
     def windows(self) -> list[str]:
         return ["df", "du", "gram", "along"]
@@ -61,22 +61,25 @@ class _Mixer(History):
 
     def observe(self, plain: Tensor, f: Tensor, last: tuple[Tensor, Tensor], slot: int) -> None:
         if self.df is None or self.du is None or self.gram is None or self.along is None:
-            self.df = f.new_zeros(f.shape[0], self.memory, f.shape[1])
+            self.df = f.new_zeros(f.shape[0], self.memory, f.shape[2])
             self.du = torch.zeros_like(self.df)
             self.gram = f.new_zeros(f.shape[0], self.memory, self.memory)
-            self.along = f.new_zeros(f.shape[0], self.memory)
+            self.along = f.new_zeros(f.shape[0], 1, self.memory)
         self.du = put_difference(self.du, plain, last[0], slot)
         self.df = put_difference(self.df, f, last[1], slot)
-        along = dots(self.df, f)[:, 0]
+        along = dots(self.df, f)
         # the new row is Δfᵀ (f − f_last): no other pass over the window; its diagonal entry is a square, with the ridge
-        square = torch.linalg.vector_norm(self.df[:, slot], dim=1).square() * (1 + self.ridge) + self.tiny
-        row = put(along - self.along, square, slot)
-        self.gram = put(put(self.gram, row, slot).mT, row, slot)  # symmetric: rows and columns are one
+        length = torch.linalg.vector_norm(self.df.narrow(1, slot, 1), dim=2, keepdim=True)
+        square = torch.addcmul(self.tiny, length, length, value=1 + self.ridge)
+        row = put(along - self.along, square, slot, dim=2)
+        self.gram = put(put(self.gram, row, slot), row.mT, slot, dim=2)
         self.along = along
 
     def propose(self, plain: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
         assert self.du is not None and self.gram is not None and self.along is not None
-        used = min(self.n, self.memory)
+        gram, along, du = self.gram, self.along, self.du
+        if self.n < self.memory:
+            gram, along, du = gram[:, : self.n, : self.n], along[:, :, : self.n], du[:, : self.n]
         # a singular system gives what is not finite, which the safeguard turns into a plain step
-        gamma, _ = torch.linalg.solve_ex(self.gram[:, :used, :used], self.along[:, :used, None])
-        return torch.baddbmm(plain[:, None], gamma.mT, self.du[:, :used], alpha=-1)[:, 0], gamma[:, :, 0]
+        gamma = torch.linalg.solve_ex(gram, along.mT)[0].mT
+        return torch.baddbmm(plain, gamma, du, alpha=-1), gamma

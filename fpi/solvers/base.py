@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fpi.criteria import Criterion, Relative
 from fpi.info import OnFailure, SolveInfo
+from fpi.onednn import repeated
 from fpi.solvers.step import State, Step, take
 from fpi.solvers.watch import Watch, agree
 
@@ -19,6 +20,10 @@ class Rule:
 
     def __call__(self, x: State, gx: State) -> State:
         raise NotImplementedError  # pragma: no cover - every public solver defines it
+
+    def change(self, x: State, gx: State) -> State | None:
+        """g(x) − x for the criterion, where the rule computes it anyway."""
+        return None
 
     def keep(self, rows: Tensor) -> None:
         """Only these samples of the working batch go on."""
@@ -71,6 +76,10 @@ class Solver:
         Raises:
             FixedPointError: non-finite values, or no convergence under `on_failure="raise"`.
         """
+        with repeated({}):
+            return self._solve(step, x0)
+
+    def _solve(self, step: Step, x0: State) -> tuple[State, SolveInfo]:
         x, rule, watch = x0, self._begin(x0), Watch(self, step, x0)
         due = 1 if self.check_every == "auto" else self.check_every
         for n in range(1, self.max_iter + 1):
@@ -78,16 +87,16 @@ class Solver:
             if n < min(due, self.max_iter):
                 x = watch.keep_frozen(x, rule(x, gx))
                 continue
-            if watch.check(n, watch.change(gx, x), x) or n == self.max_iter:
+            if watch.check(n, rule.change(x, gx) or watch.change(gx, x), x) or n == self.max_iter:
                 x = watch.keep_frozen(x, gx)
                 break
+            due = n + (watch.patience() if self.check_every == "auto" else self.check_every)
             new = watch.keep_frozen(x, watch.release(gx, rule(x, gx)))
             rows = watch.settle(new, partial(_same, x, gx))
             if rows is not None:
                 new = take(new, rows)
                 rule.keep(rows)
             x = new
-            due = n + (watch.patience() if self.check_every == "auto" else self.check_every)
         return watch.finish(x)
 
 

@@ -30,7 +30,7 @@ class BiCGStab(Solver):
         ValueError: the step is not affine, as that of a forward solve is in general.
     """
 
-    def solve(self, step: Step, x0: State) -> tuple[State, SolveInfo]:
+    def _solve(self, step: Step, x0: State) -> tuple[State, SolveInfo]:
         if step.affine is None:
             raise ValueError("BiCGStab solves affine steps only: use it backward, as BackwardFPI(BiCGStab())")
         watch, affine, c = Watch(self, step, x0), step.affine, x0

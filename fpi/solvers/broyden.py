@@ -51,16 +51,16 @@ class _Updater(History):
 
     def observe(self, plain: Tensor, f: Tensor, last: tuple[Tensor, Tensor], slot: int) -> None:
         if self.u is None or self.v is None:
-            self.u = f.new_zeros(f.shape[0], self.memory, f.shape[1])
+            self.u = f.new_zeros(f.shape[0], self.memory, f.shape[2])
             self.v = torch.zeros_like(self.u)
         nothing = torch.zeros_like(f)
         self.u, self.v = put(self.u, nothing, slot), put(self.v, nothing, slot)
         df = f - last[1]
         dx = plain - last[0] - df
         dual = self._sum(self.v, self.u, dx) - dx
-        curvature = (dual * df).sum(1, keepdim=True)
-        bound = torch.linalg.vector_norm(dual, dim=1) * torch.linalg.vector_norm(df, dim=1)
-        usable = curvature.abs() > torch.finfo(df.dtype).eps * bound[:, None]
+        curvature = (dual * df).sum(2, keepdim=True)
+        bound = [torch.linalg.vector_norm(w, dim=2, keepdim=True) for w in (dual, df)]
+        usable = curvature.abs() > torch.finfo(df.dtype).eps * bound[0] * bound[1]
         # the inner choice: where a gradient flows, 0 · inf would make it nan
         factor = torch.where(usable, torch.where(usable, curvature, 1).reciprocal(), 0)
         error = dx + df - self._sum(self.u, self.v, df)  # Δx − H Δf
@@ -71,12 +71,12 @@ class _Updater(History):
         assert self.u is not None and self.v is not None
         u, v = self._used(self.u), self._used(self.v)
         weights = dots(v, f)
-        return torch.baddbmm(plain[:, None], weights, u, alpha=-1)[:, 0], weights[:, 0]  # x + f − Σ u_k v_kᵀ f
+        return torch.baddbmm(plain, weights, u, alpha=-1), weights  # x + f − Σ u_k v_kᵀ f
 
     def _sum(self, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
         """Σ u_k v_kᵀ w."""
         u, v = self._used(u), self._used(v)
-        return torch.bmm(dots(v, w), u)[:, 0]
+        return torch.bmm(dots(v, w), u)
 
     def _used(self, window: Tensor) -> Tensor:
         return window[:, : min(self.n + 1, self.memory)]

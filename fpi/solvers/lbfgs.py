@@ -42,7 +42,7 @@ class LBFGS(Solver):
     backtracks: int = 8
     armijo: float = 1e-4
 
-    def solve(self, step: Step, x0: State) -> tuple[State, SolveInfo]:
+    def _solve(self, step: Step, x0: State) -> tuple[State, SolveInfo]:
         if step.objective is None or len(x0) != 1:
             raise ValueError("LBFGS needs an energy and a state of one tensor: use it as FPI_GD(..., solver=LBFGS())")
         shape, watch = x0[0].shape[1:], Watch(self, step, x0)

@@ -27,7 +27,7 @@ class ConjugateGradient(Solver):
         ValueError: the step is not affine.
     """
 
-    def solve(self, step: Step, x0: State) -> tuple[State, SolveInfo]:
+    def _solve(self, step: Step, x0: State) -> tuple[State, SolveInfo]:
         if step.affine is None:
             raise ValueError("ConjugateGradient solves affine steps only: use it for the backward solve, as NormalCG()")
         watch, affine, c = Watch(self, step, x0), step.affine, x0

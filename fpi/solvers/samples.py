@@ -11,7 +11,7 @@ from fpi.solvers.watch import agree
 
 def dot(a: State, b: State) -> Tensor:
     """(batch,) inner products."""
-    products = [(u * v).flatten(1).sum(1) if u.dim() > 1 else u * v for u, v in zip(a, b, strict=True)]
+    products = [_sum(u * v) for u, v in zip(a, b, strict=True)]
     return products[0] if len(products) == 1 else torch.stack(products).sum(0)
 
 
@@ -26,11 +26,15 @@ def minus(a: State, b: State) -> State:
 
 
 def ratio(a: Tensor, b: Tensor) -> Tensor:
-    """a / b; 0 where b is 0: a sample whose residual is zero stays where it is."""
-    return torch.where(b == 0, 0, a / torch.where(b == 0, 1, b))
+    """a / b; 0 where that is no number: a sample whose residual is zero stays where it is."""
+    return (a / b).nan_to_num_(0.0, 0.0, 0.0)
 
 
 def same_product(p: State, product: State, step: Step, rows: Tensor) -> bool:
     """Does the matrix of the step for these rows give the same `product` with p?"""
     assert step.affine is not None
     return agree(step.affine.product(take(p, rows)), take(product, rows))
+
+
+def _sum(u: Tensor) -> Tensor:
+    return u.sum(1) if u.dim() == 2 else u.flatten(1).sum(1) if u.dim() > 2 else u

@@ -18,7 +18,7 @@ from fpi.solvers.step import State, Step
 if TYPE_CHECKING:
     from fpi.solvers.base import Solver
 
-_LONGEST = 16  # iterations between two checks, however far the end
+_LONGEST = 32  # iterations between two checks, however far the end
 _AGREE = 5e-3  # relative; a smaller batch takes other kernels, which round differently (half precision included)
 
 
@@ -39,8 +39,8 @@ class Watch:
         self.frozen: Tensor | None = None  # (working,) samples that stopped before this check
         self.fresh: Tensor | None = None  # (working,) samples that stopped at this check
         self.residual = self.before = torch.full((1,), math.nan, device=self.like.device)
-        self.size: Tensor | None = None  # logarithm of the residuals at the last check
-        self.start: tuple[int, Tensor] | None = None  # iteration and logarithm at the second check
+        self.low = math.nan  # the smallest residual of the working batch
+        self.start: tuple[int, float] | None = None  # iteration and smallest residual at the second check
         self.stops: tuple[Tensor, Tensor] | None = None  # (working,) iteration of the stop, shrinking of the residual
         self.left: tuple[State, Tensor, Tensor, Tensor] | None = None  # state, residual, stops of the whole batch
         self.trusted = False
@@ -49,7 +49,8 @@ class Watch:
 
     def evaluate(self, x: State) -> State:
         """g of the working batch, counted."""
-        self.count()
+        self.evaluations += 1
+        self.sample_evaluations += self.working
         return self.step.apply(x)
 
     def count(self) -> None:
@@ -61,7 +62,7 @@ class Watch:
         """g(x) − x, for `check` only: the next call overwrites it (a fresh tensor costs more than the sum)."""
         if self.scratch is None or any(a.shape != b.shape for a, b in zip(self.scratch, x, strict=True)):
             self.scratch = [torch.empty_like(leaf) for leaf in x]
-        return [torch.sub(a.detach(), b.detach(), out=c) for a, b, c in zip(gx, x, self.scratch, strict=True)]
+        return [torch.sub(_value(a), _value(b), out=c) for a, b, c in zip(gx, x, self.scratch, strict=True)]
 
     def check(self, n: int, change: State, x: State) -> bool:
         """Apply the criterion at iteration n to the change g(x) − x; True when every sample has met it.
@@ -89,6 +90,7 @@ class Watch:
             raise non_finite(self.name, n, high)
         if high <= tol:
             return True
+        self.low = low
         if self.frozen is not None or math.isnan(low):  # aminmax hands on a nan: the others still converge and freeze
             left = residual.nan_to_num(nan=math.inf)
             low = (left if self.frozen is None else left.masked_fill(self.frozen, math.inf)).min().item()
@@ -101,23 +103,26 @@ class Watch:
     def patience(self) -> int:
         """Iterations until the next check is worth its cost: half as many as the first sample still needs.
 
-        A sample is taken to converge as fast as since the last check or on the average, whichever is faster.  The first
-        check does not count: relative to x0 = 0 any change is infinite.  A trace is of every iteration.
+        At least: as if the sample nearest to its end were the one that has converged fastest since the last check, or
+        as the smallest residual has on the average, if that is faster.  The first check does not count: relative to
+        x0 = 0 any change is infinite.  A trace is of every iteration.
         """
-        if self.solver.trace:
+        if self.solver.trace or self.n == self.gap:
             return 1
-        size, before = self.residual.detach().log(), self.size
-        self.size = size
+        low, shrinking = self.low, self.before / self.residual
+        if not low > self.tol:  # some have met the criterion, or are not a number: they have no end to wait for
+            going = self.residual > self.tol
+            low = torch.where(going, self.residual, math.inf).min().item()
+            shrinking = torch.where(going, shrinking, 0)
         if self.start is None:
-            self.start = (self.n, size) if before is not None else None
+            self.start = (self.n, low)
             return 1
         since, first = self.start
-        assert before is not None
-        speed = torch.maximum((before - size) / self.gap, (first - size) / (self.n - since))
-        left = (size - (math.log(self.tol) if self.tol > 0 else -math.inf)) / speed
-        going = speed > 0 if self.frozen is None else (speed > 0) & ~self.frozen
-        soonest = float(torch.where(going, left, math.inf).min())
-        return max(1, int(min(soonest / 2, self.n, _LONGEST)))
+        fastest = shrinking.max().item()
+        latest = math.log(fastest) / self.gap if fastest > 0 else 0.0
+        speed = max(latest, (math.log(first) - math.log(low)) / (self.n - since))
+        left = math.log(low / self.tol) / speed if self.tol > 0 and speed > 0 else math.inf
+        return max(1, int(min(left / 2, 2 * self.n, _LONGEST)))
 
     def _stops(self, fresh: Tensor | None) -> tuple[Tensor, Tensor]:
         shrinking = (self.residual / self.before).pow(0.5 / max(self.gap, 1))
@@ -163,8 +168,6 @@ class Watch:
         self.numbers = rows if self.numbers is None else self.numbers[rows]
         assert self.stops is not None
         self.residual, self.stops = self.residual[rows], (self.stops[0][rows], self.stops[1][rows])
-        self.size = None if self.size is None else self.size[rows]
-        self.start = None if self.start is None else (self.start[0], self.start[1][rows])
         self.step, self.working, self.frozen = smaller, going, None
         return rows
 
@@ -237,3 +240,8 @@ def agree(a: State, b: State) -> bool:
 def select(mask: Tensor, a: Sequence[Tensor], b: Sequence[Tensor]) -> State:
     """Rows of `a` where `mask`, else of `b` (`where`, so that a nan in the other never leaks in)."""
     return [torch.where(mask.reshape(-1, *[1] * (u.dim() - 1)), u, v) for u, v in zip(a, b, strict=True)]
+
+
+def _value(x: Tensor) -> Tensor:
+    """The tensor apart from a recording of the solve (`Unrolled`)."""
+    return x.detach() if x.requires_grad else x

@@ -27,10 +27,11 @@ def bare_solve(case: Case, steps: int) -> Tensor:
 
 
 def bare_vjps(out: Tensor, x: Tensor, v: Tensor, steps: int) -> Tensor:
-    """c ← (∂g/∂x)ᵀ c + v, ``steps`` times, on one tape."""
+    """c ← (∂g/∂x)ᵀ c + v, ``steps`` times, on one tape; g's matrices packed once here as well."""
     c = v
-    for _ in range(steps):
-        c = torch.autograd.grad(out, x, c, retain_graph=True)[0] + v
+    with repeated({}):
+        for _ in range(steps):
+            c = torch.autograd.grad(out, x, c, retain_graph=True)[0] + v
     return c
 
 
@@ -78,6 +79,9 @@ def solvers(case: Case) -> dict[tuple[str, str], Callable[[float], fpi.Solver]]:
 
 def ours(case: Case) -> list[Setting]:
     made = solvers(case)
+    krylov: dict[str, Any] = {"backward BiCGStab": fpi.BiCGStab}
+    if case.energy:
+        krylov["backward conjugate residuals"] = fpi.ConjugateResidual
     settings = []
     for (contestant, label), make in made.items():
 
@@ -95,16 +99,15 @@ def ours(case: Case) -> list[Setting]:
         def adjoint(kind: str, tol: float, make: Callable[[float], fpi.Solver] = make) -> fpi.Adjoint:
             if kind == "dense adjoint":
                 return fpi.Dense()
-            if kind == "backward BiCGStab":
-                return fpi.BackwardFPI(
-                    fpi.BiCGStab(criterion=fpi.Relative(tol**2), max_iter=case.max_iter, on_failure="ignore")
-                )
+            if kind in krylov:
+                options = {"criterion": fpi.Relative(tol**2), "max_iter": case.max_iter, "on_failure": "ignore"}
+                return fpi.BackwardFPI(krylov[kind](**options))
             is_energy_solver = isinstance(make(tol), fpi.LBFGS)
             return fpi.BackwardFPI(made["fpi Anderson", "check_every 1"](tol) if is_energy_solver else make(tol))
 
         kinds = ["iterated"]
         if "check_every 1" not in label:
-            kinds += ["backward BiCGStab"] + ["dense adjoint"] * case.energy
+            kinds += [*krylov] + ["dense adjoint"] * case.energy
         for kind in kinds:
 
             def gradient(tol: float, kind: str = kind, make: Any = make, adjoint: Any = adjoint) -> Run:

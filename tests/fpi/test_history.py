@@ -35,7 +35,8 @@ def test_broyden_satisfies_the_newest_secant_equation(memory: int) -> None:
     for steps in range(2, 9):
         rule = fpi.Broyden(memory=memory, growth=1e9)._begin([x])
         (x0, f0), (x1, f1) = run(rule, curved, x, steps)[-2:]
-        inverse_df = rule._sum(rule.u, rule.v, f1 - f0) - (f1 - f0)
+        df = (f1 - f0)[:, None]
+        inverse_df = (rule._sum(rule.u, rule.v, df) - df)[:, 0]
         torch.testing.assert_close(inverse_df, x1 - x0, rtol=1e-8, atol=1e-11)
 
 
@@ -48,7 +49,8 @@ def test_anderson_satisfies_the_secant_equations_of_its_window(memory: int, mixi
     seen = run(rule, curved, x, 6)
     pairs = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(seen, seen[1:], strict=False)][-memory:]
     for dx, df in pairs:
-        rule.along = torch.einsum("bmf,bf->bm", rule.df, df)
+        df, dx = df[:, None], dx[:, None]
+        rule.along = df @ rule.df.mT
         proposal, _ = rule.propose(mixing * df, df)  # x − H f at x = 0, where the plain step is β f
         torch.testing.assert_close(proposal, -dx, rtol=1e-6, atol=1e-9)
 
