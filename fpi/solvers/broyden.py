@@ -60,7 +60,8 @@ class _Updater(History):
         dual = self._sum(self.v, self.u, dx) - dx
         curvature = (dual * df).sum(2, keepdim=True)
         bound = [torch.linalg.vector_norm(w, dim=2, keepdim=True) for w in (dual, df)]
-        usable = curvature.abs() > torch.finfo(df.dtype).eps * bound[0] * bound[1]
+        precision = torch.finfo(df.dtype)
+        usable = curvature.abs() > precision.eps * bound[0] * bound[1] + precision.tiny
         # the inner choice: where a gradient flows, 0 · inf would make it nan
         factor = torch.where(usable, torch.where(usable, curvature, 1).reciprocal(), 0)
         error = dx + df - self._sum(self.u, self.v, df)  # Δx − H Δf

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fpi.info import SolveInfo
 from fpi.solvers.base import Solver
-from fpi.solvers.samples import axpy, dot, minus, same_product
+from fpi.solvers.samples import axpy, minus, same_product
 from fpi.solvers.step import Affine, State, Step, take
 from fpi.solvers.watch import Watch
 
@@ -39,13 +39,13 @@ class ConjugateGradient(Solver):
             if watch.check(n, r, b):
                 break
             s = _normal(affine, r, watch)
-            shrunk = dot(s, s)
-            p = s if p is None or gamma is None else axpy(shrunk / _positive(gamma), p, s)
+            shrunk = _square(s)
+            p = s if p is None or gamma is None else axpy(_ratio(shrunk, gamma, s), p, s)
             gamma = shrunk
             moved = affine.product(p)
             watch.count()
             q = minus(p, moved)
-            length = gamma / _positive(dot(q, q))
+            length = _ratio(gamma, _square(q), q)
             c = watch.keep_frozen(c, watch.release(c, axpy(length, p, c)))
             r = watch.keep_frozen(r, watch.release(r, axpy(-length, q, r)))
             rows = watch.settle(c, partial(same_product, p, moved))
@@ -65,6 +65,12 @@ def _normal(affine: Affine, r: State, watch: Watch) -> State:
     return minus(r, affine.transposed(r))
 
 
-def _positive(a: Tensor) -> Tensor:
-    """A divisor: a sample whose residual is zero stays where it is."""
-    return a.clamp_min(torch.finfo(a.dtype).tiny)
+def _square(a: State) -> Tensor:
+    """(batch,) squared norms in float64: saturated outputs have gradients of 1e-20, whose squares float32 lacks."""
+    norms = [torch.linalg.vector_norm(leaf.reshape(len(leaf), -1), dim=1, dtype=torch.float64) for leaf in a]
+    return (norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms), dim=0)).square()
+
+
+def _ratio(a: Tensor, b: Tensor, like: State) -> Tensor:
+    """a / b in the state's precision; a sample whose residual is zero stays where it is."""
+    return (a / b.clamp_min(torch.finfo(b.dtype).tiny)).to(like[0].dtype)

@@ -22,6 +22,23 @@ def test_exact_adjoints_agree(make_layer, z: Tensor) -> None:
         torch.testing.assert_close(gradient(other, z, layer), exact, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("name", ["Picard", "Anderson", "Broyden", "BiCGStab", "ConjugateGradient"])
+@pytest.mark.parametrize("size", [1e-10, 1e-18])
+def test_tiny_gradients_are_solved_as_others_are(name: str, size: float) -> None:
+    """Those of saturated outputs: float32 has no squares of them."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(20, 20, generator=generator)
+    weight *= 0.9 / torch.linalg.matrix_norm(weight, 2)
+    z = torch.randn(3, 20, generator=generator).requires_grad_()
+    solver = getattr(fpi, name)(criterion=fpi.Relative(1e-8), max_iter=100, on_failure="raise")
+
+    def backward(scale: float) -> Tensor:
+        layer = fpi.FPILayer(lambda x, z: torch.tanh(x @ weight + z), adjoint=fpi.BackwardFPI(solver))
+        return torch.autograd.grad(scale * layer(z, x0=torch.zeros(3, 20)).sum(), z)[0]
+
+    torch.testing.assert_close(backward(size) / size, backward(1.0), rtol=1e-3, atol=1e-3)
+
+
 def test_jacobian_free_is_one_term_and_differs(make_layer, z: Tensor) -> None:
     layer = make_layer()
     free, exact = gradient(fpi.JacobianFree(), z, layer), gradient(fpi.Dense(), z, layer)
