@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
 
+from fpi.criteria import norm
 from fpi.info import SolveInfo
 from fpi.solvers.base import Solver
-from fpi.solvers.samples import axpy, minus, same_product
+from fpi.solvers.samples import axpy, minus, ratio, same_product
 from fpi.solvers.step import Affine, State, Step, take
 from fpi.solvers.watch import Watch
 
@@ -34,24 +34,24 @@ class ConjugateGradient(Solver):
         b = affine.constant or watch.evaluate([torch.zeros_like(leaf) for leaf in c])
         r = minus(watch.evaluate(c), c)
         p: State | None = None
-        gamma: Tensor | None = None
+        size = norm(r, "sample")
         for n in range(1, self.max_iter + 1):
             if watch.check(n, r, b):
                 break
             s = _normal(affine, r, watch)
-            shrunk = _square(s)
-            p = s if p is None or gamma is None else axpy(_ratio(shrunk, gamma, s), p, s)
-            gamma = shrunk
+            before, size = size, norm(s, "sample")
+            # the ratio before the square: saturated outputs have gradients of 1e-18, whose squares float32 lacks
+            p = s if p is None else axpy(ratio(size, before).square_(), p, s)
             moved = affine.product(p)
             watch.count()
             q = minus(p, moved)
-            length = _ratio(gamma, _square(q), q)
+            length = ratio(size, norm(q, "sample")).square_()
             c = watch.keep_frozen(c, watch.release(c, axpy(length, p, c)))
             r = watch.keep_frozen(r, watch.release(r, axpy(-length, q, r)))
             rows = watch.settle(c, partial(same_product, p, moved))
             if rows is not None:
                 b, c, r, p = (take(state, rows) for state in (b, c, r, p))
-                gamma = gamma[rows]
+                size = size[rows]
                 assert watch.step.affine is not None
                 affine = watch.step.affine
         else:
@@ -63,14 +63,3 @@ def _normal(affine: Affine, r: State, watch: Watch) -> State:
     """(I − M)ᵀ r."""
     watch.count()
     return minus(r, affine.transposed(r))
-
-
-def _square(a: State) -> Tensor:
-    """(batch,) squared norms in float64: saturated outputs have gradients of 1e-20, whose squares float32 lacks."""
-    norms = [torch.linalg.vector_norm(leaf.reshape(len(leaf), -1), dim=1, dtype=torch.float64) for leaf in a]
-    return (norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms), dim=0)).square()
-
-
-def _ratio(a: Tensor, b: Tensor, like: State) -> Tensor:
-    """a / b in the state's precision; a sample whose residual is zero stays where it is."""
-    return (a / b.clamp_min(torch.finfo(b.dtype).tiny)).to(like[0].dtype)

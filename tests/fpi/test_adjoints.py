@@ -22,12 +22,15 @@ def test_exact_adjoints_agree(make_layer, z: Tensor) -> None:
         torch.testing.assert_close(gradient(other, z, layer), exact, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", ["Picard", "Anderson", "Broyden", "BiCGStab", "ConjugateGradient"])
+@pytest.mark.parametrize(
+    "name", ["Picard", "Anderson", "Broyden", "BiCGStab", "ConjugateGradient", "ConjugateResidual"]
+)
 @pytest.mark.parametrize("size", [1e-10, 1e-18])
 def test_tiny_gradients_are_solved_as_others_are(name: str, size: float) -> None:
     """Those of saturated outputs: float32 has no squares of them."""
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(20, 20, generator=generator)
+    weight = weight + weight.T  # for ConjugateResidual
     weight *= 0.9 / torch.linalg.matrix_norm(weight, 2)
     z = torch.randn(3, 20, generator=generator).requires_grad_()
     solver = getattr(fpi, name)(criterion=fpi.Relative(1e-8), max_iter=100, on_failure="raise")
