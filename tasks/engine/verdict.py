@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from scipy import stats
@@ -56,7 +57,13 @@ def mean_ci95(values: Sequence[float]) -> tuple[float, float | None]:
     if n == 1:
         return mean, None
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    return mean, float(stats.t.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
+    return mean, _t(n) * deviation / math.sqrt(n)
+
+
+@cache
+def _t(n: int) -> float:
+    """Student's t at 97.5 % for n values."""
+    return float(stats.t.ppf(0.975, n - 1))
 
 
 def judge_cell(values: Sequence[float], paper: float, tolerance: float, higher_is_better: bool = True) -> CellVerdict:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+from PIL import Image
 
 from tasks.engine import plots
-from tasks.engine.store import read_csv
+from tasks.engine.store import Run, read_csv
 from tasks.engine.verdict import mean_ci95
 
 
@@ -47,3 +51,35 @@ def test_one_seed_has_no_band() -> None:
     plots.curve_band(ax, [1, 2], [[1.0, 2.0]], "row")
     assert not ax.collections
     plt.close(fig)
+
+
+def test_labels_of_a_logarithmic_axis_are_plain_text(tmp_path: Path) -> None:
+    fig, (wide, narrow) = plt.subplots(1, 2)
+    for ax, values in ((wide, [1e-3, 1e4]), (narrow, [2.5e-3, 4e-3])):
+        ax.plot([0, 1], values)
+        ax.set_yscale("log")
+    plots.save_figure(fig, tmp_path, "figure0.1", "Loss", [{"y": 1.0}], "A caption.")
+    assert {"10⁻³", "10⁰", "10⁴"} <= {label.get_text() for label in wide.get_yticklabels()}
+    assert "3×10⁻³" in {label.get_text() for label in narrow.get_yticklabels(minor=True)}
+    plt.close(fig)
+
+
+def test_what_is_drawn_keeps_inside_the_figure(tmp_path: Path) -> None:
+    fig, ax = plt.subplots(figsize=(3, 2))
+    ax.set_ylabel("a label")
+    ax.plot([0, 1], [0, 123456789.5])
+    run = Run(tmp_path, {"data": "data of a name that is far too long for a figure of this width"})
+    shown: list[Bbox] = []
+    saved = plots.save_figure
+
+    def save(figure: Figure, *args: Any) -> plots.FigureFile:
+        file = saved(figure, *args)
+        shown.append(figure.get_tightbbox())
+        return file
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "save_figure", save)
+        plots.save_labelled(fig, tmp_path, [run], "figure0.1", "Loss", [{"y": 1.0}], "A caption.")
+    assert 0 <= shown[0].x0 and shown[0].x1 <= 3 and 0 <= shown[0].y0 and shown[0].y1 <= 2
+    with Image.open(tmp_path / "figure0.1.png") as picture:
+        assert picture.size == (3 * plots.DPI, 2 * plots.DPI)
