@@ -16,12 +16,11 @@ from torch import Tensor
 
 from tasks.denoising.images import ImageError, Opener, as_gray, files, read_all
 from tasks.engine.archives import ArchiveError, Limits, open_zip, read_member
-from tasks.engine.data import DataNotFoundError, locate, search_places
+from tasks.engine.data import DataNotFoundError, locate
 
 ImageSet = list[tuple[str, Tensor]]  # (name, image of shape (1, height, width))
 Found = tuple[ImageSet, list[ImageError]]
 
-CHAIRS = ("FlyingChairs.zip", "FlyingChairs_release/data", "data", ".")  # below <data folder>/flyingchairs
 CHAIRS_LIMITS = Limits(total=100 * 10**9, files=100_000)  # 22,872 pairs and their flows: 63 GB
 TRAIN_PHOTOGRAPHS = ("astronaut", "brick", "chelsea", "coins", "grass", "motorcycle_left")
 TEST_PHOTOGRAPHS = ("camera", "coffee", "gravel", "moon")  # PNG all: decoded to the same bits everywhere
@@ -34,18 +33,10 @@ def flying_chairs(count: int, crop: int) -> Found:
         DataNotFoundError: neither is in a data folder.
     """
     names = [f"{number:05d}_img1.ppm" for number in range(1, count + 1)]
-    for root, _ in search_places():
-        for place in (root / "flyingchairs" / part for part in CHAIRS):
-            if place.suffix == ".zip" and place.is_file():
-                return _from_zip(place, names, crop)
-            if (place / names[0]).is_file():
-                return read_all(((str(place / name), (place / name).read_bytes) for name in names), crop)
-    raise DataNotFoundError(
-        "FlyingChairs was not found: neither flyingchairs/FlyingChairs.zip nor "
-        "flyingchairs/FlyingChairs_release/data/ is in "
-        + " or ".join(label for _, label in search_places())
-        + ". Fix: `make data-flyingchairs` (31 GB), point FPI_DATA to a folder that has it, or choose profile=train400."
-    )
+    folder = locate("flyingchairs")
+    if (archive := folder / "FlyingChairs.zip").is_file():
+        return _from_zip(archive, names, crop)
+    return read_all(((str(folder / name), (folder / name).read_bytes) for name in names), crop)
 
 
 def _from_zip(path: Path, names: list[str], crop: int) -> Found:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from tasks.engine.manifest import MANIFEST, DataError, DataFile, select
+from tasks.engine.manifest import MANIFEST, DataError, DataFile, load_manifest, select
 
 DATA_DIR = MANIFEST.parent
 
@@ -23,8 +24,9 @@ class DataNotFoundError(DataError):
 def locate(name: str, *, manifest: Path = MANIFEST) -> Path:
     """The folder of a data set's first file ("bibtex") or the path of one file ("bibtex/bibtex-train.arff").
 
-    Size and sha256 of every file asked for are verified (once per process and file). Raises DataNotFoundError, naming
-    the places searched and the fix, or ManifestError if the manifest has no such name.
+    Size and sha256 of every file asked for are verified (once per process and file). Where the files of a data set are
+    missing, it may lie unpacked: the folder of what the manifest names under `unpacked`. Raises DataNotFoundError,
+    naming the places searched and the fix, or ManifestError if the manifest has no such name.
     """
     dataset, files = select(name, manifest)
     problems: list[str] = []
@@ -34,9 +36,21 @@ def locate(name: str, *, manifest: Path = MANIFEST) -> Path:
             path = place / files[0].path
             return path if name == files[0].path else path.parent
         problems += found
-    fix = f"set FPI_DATA to a folder that has {files[0].path}"
+        if name == dataset.name:
+            for other in dataset.unpacked:
+                if (place / other).is_file():
+                    return (place / other).parent
+    fix = f"set FPI_DATA to a folder that has {' or '.join([files[0].path, *dataset.unpacked[:1]])}"
     fix = f"run `make data-{dataset.name}`, or {fix}" if dataset.downloadable else f"{fix} ({dataset.terms})"
     raise DataNotFoundError("\n  ".join([f"data '{name}' not found", *problems, f"Fix: {fix}."]))
+
+
+def find(name: str) -> Path:
+    """`locate` of a data set or, where it is missing, of one with the same content. Raises what `locate` raises."""
+    for one in load_manifest()[name].same_as:
+        with suppress(DataNotFoundError):
+            return locate(one)
+    return locate(name)
 
 
 def is_available(name: str, *, manifest: Path = MANIFEST) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import time
 import traceback
@@ -19,6 +20,7 @@ from tasks.engine.config import resolve
 from tasks.engine.environment import environment
 from tasks.engine.errors import ConfigError
 from tasks.engine.helpers import Helpers
+from tasks.engine.launch import LAUNCH
 from tasks.engine.preempt import Preempted, Request, listening, queue_again
 from tasks.engine.training import Training
 
@@ -101,14 +103,29 @@ def _train_or_record_failure(directory: Path, config: dict[str, Any], tracking_m
             "error": f"{type(cause).__name__}: {cause}",
             "hint": errors.hint(error),
             "command": command(config),
+            "launch": os.environ.get(LAUNCH),
             "traceback": "".join(traceback.format_exception(error)),
         }
+        before = _said_before(directory, failure)
         text = f"{_title(config)} failed: {failure['error']}\n  {failure['hint']}"
         with suppress(OSError):  # the disk may be full: then the console line is all there is
             store.write_json(directory / "failed.json", failure)
             text += f"\n  Traceback: {directory / 'failed.json'}"
-        console.error(text)
+        if before is None:
+            console.error(text)
+        else:
+            console.say(f"{_title(config)} failed like {before}", style="dim")
         return failure
+
+
+def _said_before(directory: Path, failure: dict[str, Any]) -> str | None:
+    """The first job of the same command that failed with the same error, or None: a sweep says an error once."""
+    others = directory.parents[1].glob("*/seed*/failed.json") if failure["launch"] else ()
+    for path in sorted(others, key=lambda path: path.stat().st_mtime_ns):
+        other = store.read_json(path) or {}
+        if path.parent != directory and all(other.get(key) == failure[key] for key in ("launch", "error")):
+            return "/".join(path.parts[-3:-1])
+    return None
 
 
 def _train(directory: Path, config: dict[str, Any], tracking_mode: str, stop: Request) -> dict[str, Any]:

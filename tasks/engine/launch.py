@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -17,6 +18,8 @@ from tasks.engine import console, ray_launcher
 from tasks.engine.config import experiments
 from tasks.engine.errors import ConfigError
 from tasks.engine.store import ROOT
+
+LAUNCH = "FPI_LAUNCH"  # environment variable with a name for all jobs of one command
 
 
 def launch(main: Callable[[], Any]) -> None:
@@ -34,6 +37,7 @@ def launch(main: Callable[[], Any]) -> None:
 
         help.complete_rows()
     ray_launcher.register()
+    name_launch()
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         main()
         return
@@ -56,6 +60,11 @@ def launch(main: Callable[[], Any]) -> None:
             "hydra.launcher.n_jobs=1: finished jobs are skipped, the others go on from their last checkpoints."
         )
         sys.exit(1)
+
+
+def name_launch() -> None:
+    """Give the jobs started from here on a name in common, unless they have one."""
+    os.environ.setdefault(LAUNCH, f"{os.getpid()}-{time.time_ns()}")
 
 
 def _result(job: JobReturn) -> Any:

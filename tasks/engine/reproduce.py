@@ -13,6 +13,7 @@ import yaml
 from tasks.engine import console, data, fetch, manifest, report, store, tracking
 from tasks.engine.cli import as_bool, check_profile, parse_task
 from tasks.engine.errors import ConfigError
+from tasks.engine.launch import name_launch
 
 LARGE = 10**9  # bytes: a download that is not started without being asked for
 
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     if "logger" not in overrides and "logger.mode" not in overrides and profile != "smoke":
         tracking.announce(*tracking.decide("auto"))
     status = 0
+    name_launch()  # of all its sweeps
     for command in commands:
         console.say("$ python scripts/train.py " + " ".join(command), style="dim")
         status |= subprocess.run([sys.executable, "scripts/train.py", *command], cwd=store.ROOT, check=False).returncode
@@ -80,7 +82,7 @@ def choose_profile(task: str, asked: str | None, download: bool = True) -> tuple
     causes, found = [], []
     for profile, name in needed.items():
         try:
-            found.append((profile, f"the data are in {data.locate(name)}"))
+            found.append((profile, f"the data are in {data.find(name)}"))
         except data.DataNotFoundError:
             continue  # said below: the first line printed is the profile and its reason
     if gpu_needed(task) and not _has_gpu():
@@ -106,17 +108,15 @@ def choose_profile(task: str, asked: str | None, download: bool = True) -> tuple
 
 
 def check_data(task: str, profile: str) -> None:
-    """Raises ConfigError if the profile's data are not here: once, instead of by every job.
-
-    Data without checksums may be there in another form; their jobs see for themselves.
-    """
-    name = data_needed(task).get(profile)
-    if name is None or any(file.sha256 is None for file in manifest.load_manifest()[name].files):
+    """Raises ConfigError if the profile's data are not here: once, instead of by every job."""
+    needed = data_needed(task)
+    if profile not in needed:
         return
     try:
-        data.locate(name)
+        data.find(needed[profile])
     except data.DataNotFoundError as error:
-        raise ConfigError(f"profile={profile} cannot run: {error}") from error
+        others = ", ".join(f"profile={name}" for name in [*needed, "sample"] if name != profile)
+        raise ConfigError(f"profile={profile} cannot run: {error}\n  Or choose {others}.") from error
 
 
 def data_needed(task: str) -> dict[str, str]:

@@ -79,3 +79,32 @@ def test_a_file_without_a_checksum_only_has_to_be_there(tmp_path: Path, monkeypa
 )
 def test_the_real_files_are_those_of_the_manifest(fpi_data: Path, name: str, folder: str) -> None:
     assert locate(name) == fpi_data / folder
+
+
+def test_an_archive_may_lie_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FPI_DATA", str(tmp_path))
+    monkeypatch.setattr(data, "DATA_DIR", tmp_path / "none")
+    with pytest.raises(
+        DataNotFoundError, match="FlyingChairs.zip or flyingchairs/FlyingChairs_release/data/00001_img1"
+    ):
+        locate("flyingchairs")
+    folder = tmp_path / "flyingchairs/data"
+    folder.mkdir(parents=True)
+    (folder / "00001_img1.ppm").touch()
+    assert locate("flyingchairs") == folder
+    (tmp_path / "flyingchairs/FlyingChairs.zip").touch()
+    assert locate("flyingchairs") == tmp_path / "flyingchairs"
+
+
+def test_data_are_found_in_another_form(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def located(there: str) -> Path:
+        monkeypatch.setattr(data, "locate", lambda name: tmp_path / name if name == there else _missing(name))
+        return data.find("mnist")
+
+    assert located("mnist") == tmp_path / "mnist" and located("mnist-npz") == tmp_path / "mnist-npz"
+    with pytest.raises(DataNotFoundError, match="^mnist$"):
+        located("nothing")
+
+
+def _missing(name: str) -> Path:
+    raise DataNotFoundError(name)

@@ -13,6 +13,7 @@ import torch
 from tasks.engine import store
 from tasks.engine.errors import ConfigError
 from tasks.engine.job import run_job
+from tasks.engine.launch import LAUNCH
 from tests.e2e.tiny import TinyModule, config, failing
 
 
@@ -180,6 +181,23 @@ def test_a_failure_is_recorded_with_its_traceback(tmp_path: Path, capsys: pytest
     assert result["error"] == "ZeroDivisionError: asked to fail" and "training_step" in result["traceback"]
     text = capsys.readouterr().err
     assert "asked to fail" in text and "failed.json" in text and "training_step" not in text
+
+
+def test_jobs_of_one_command_say_the_same_error_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*overrides: str) -> tuple[str, str]:
+        run(tmp_path, "row=bad", "method.fail_at=0", *overrides)
+        return capsys.readouterr()
+
+    monkeypatch.setenv(LAUNCH, "one")
+    assert "asked to fail" in said("seed=0").err
+    again = said("seed=1")
+    assert not again.err and "tiny bad seed 1 (sample) failed like bad/seed0" in again.out
+    assert (tmp_path / "sample/tiny/bad/seed1/failed.json").is_file()
+    assert "dropout probability" in said("seed=2", "method.dropout=2.0").err  # another error
+    monkeypatch.setenv(LAUNCH, "two")
+    assert "asked to fail" in said("seed=1").err
 
 
 def test_a_constructors_error_is_shown_without_hydras_wrapper(tmp_path: Path) -> None:
