@@ -57,6 +57,7 @@ docs: setup ## Build the documentation and check its links: build/docs/index.htm
 reproduce-toy: ## Reproduce the toy problems, figures 5.1-5.5
 reproduce-bibtex: ## Reproduce the multi-label classification of Bibtex, table 5.1
 reproduce-denoising: ## Reproduce image denoising, tables 6.1 and 6.2, figures 6.1 and 6.2
+reproduce-flow: ## Reproduce optical flow: the two below, one after the other
 reproduce-flow-chairs: ## Reproduce optical flow by a network, figures 6.3 and 6.4
 reproduce-flow-sintel: ## Reproduce optical flow by a learned energy, figures 6.6 and 6.7
 reproduce-classification: ## Reproduce Fixed Point Networks on MNIST (paper's tables 1 and 2, figure 6)

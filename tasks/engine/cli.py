@@ -19,12 +19,24 @@ def task_names() -> list[str]:
     return [name for name in names if experiments(name)]
 
 
+def groups() -> dict[str, list[str]]:
+    """{package: its tasks} of the packages with several tasks of which none has the package's name."""
+    names = task_names()
+    parts = [name.partition("-")[0] for name in names]
+    return {
+        part: [name for name in names if name.startswith(f"{part}-")]
+        for part in dict.fromkeys(parts)
+        if part not in names
+    }
+
+
 def parse_task(arguments: Sequence[str], script: str, also: Sequence[str] = ()) -> tuple[str, dict[str, str]]:
-    """(task, {key: value}) of `TASK [key=value ...]`; `also`: words that may stand for the task.
+    """(task, {key: value}) of `TASK [key=value ...]`; `also`: words that may stand for the task, as a
+    name of `groups` may.
 
     Raises ConfigError for an unknown task or another form.
     """
-    tasks = [*task_names(), *also]
+    tasks = sorted({*task_names(), *groups()}) + list(also)
     usage = f"usage: python scripts/{script} TASK [key=value ...], with TASK one of {', '.join(tasks)}"
     if not arguments or "=" in arguments[0] or arguments[0].startswith("-"):
         raise ConfigError(usage)

@@ -9,7 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from tasks.engine import console, page, readme, report, store
-from tasks.engine.cli import as_bool, check_profile, parse_task, task_names
+from tasks.engine.cli import as_bool, check_profile, groups, parse_task, task_names
 from tasks.engine.errors import ConfigError
 
 DEFAULTS = {"profile": "paper", "publish": "false", "results_dir": "results"}
@@ -23,6 +23,8 @@ def main(arguments: Sequence[str]) -> int:
     published record.
     """
     task, pairs = parse_task(arguments, "report.py", also=["all"])
+    if task in groups():
+        return max([main([one, *arguments[1:]]) for one in groups()[task]])
     if unknown := sorted(pairs.keys() - DEFAULTS.keys()):
         raise ConfigError(f"unknown key '{unknown[0]}': report.py takes {', '.join(DEFAULTS)}.")
     given = DEFAULTS | pairs

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from tasks.engine import console, data, fetch, manifest, report, store, tracking
-from tasks.engine.cli import as_bool, check_profile, parse_task
+from tasks.engine.cli import as_bool, check_profile, groups, parse_task
 from tasks.engine.errors import ConfigError
 from tasks.engine.launch import name_launch
 
@@ -21,10 +21,13 @@ LARGE = 10**9  # bytes: a download that is not started without being asked for
 def main(arguments: Sequence[str]) -> int:
     """`TASK [profile=...] [--dry-run] [overrides of scripts/train.py]`; the status is 0 only if every job succeeded.
 
-    A dry run prints the jobs with their expected times and starts none.
+    A package's name stands for its tasks, one after the other (`groups`). A dry run prints the jobs with their expected
+    times and starts none.
     """
     given = ["dry_run=true" if argument == "--dry-run" else argument for argument in arguments]
     task, overrides = parse_task(given, "reproduce.py")
+    if task in groups():
+        return max([main([one, *arguments[1:]]) for one in groups()[task]])
     dry_run = as_bool("dry_run", overrides.pop("dry_run", "false"))
     profile, reason = choose_profile(task, overrides.pop("profile", None), download=not dry_run)
     console.say(f"profile={profile}: {reason}", style="bold")
