@@ -9,7 +9,7 @@ from hydra.errors import CompactHydraException
 
 from tasks.engine import console
 from tasks.engine.config import experiments
-from tasks.engine.errors import ConfigError
+from tasks.engine.errors import ConfigError, describe, hint, out_of_room
 from tasks.engine.store import ROOT
 
 
@@ -73,6 +73,9 @@ def exit_with(main: Callable[[Sequence[str]], int]) -> None:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
         sys.exit(130)  # the process that was interrupted has said so
-    except (CompactHydraException, ValueError, OSError) as error:
+    except (CompactHydraException, ValueError) as error:
         console.error(str(error))
+        sys.exit(1)
+    except OSError as error:
+        console.error(f"{describe(error)}\n  {hint(error)}" if out_of_room(error) else describe(error))
         sys.exit(1)

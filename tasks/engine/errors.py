@@ -45,6 +45,13 @@ def out_of_room(error: BaseException | None) -> bool:
     return False
 
 
+def describe(error: BaseException) -> str:
+    """The error in a line: its kind and text, or what the system says, without its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror + (f": {error.filename}" if error.filename else "")
+    return f"{type(error).__name__}: {error}"
+
+
 def hint(error: BaseException) -> str:
     """What to do about an error inside a job, in one sentence."""
     if out_of_room(error):

@@ -47,7 +47,7 @@ def run_job(cfg: DictConfig) -> dict[str, Any]:
             tracking.announce(tracking_mode, reason)
             return _train_or_record_failure(directory, config, tracking_mode)
     except OSError as error:
-        raise ConfigError(f"{error}. {errors.hint(error)}") from error
+        raise ConfigError(f"{errors.describe(error)}. {errors.hint(error)}") from error
 
 
 def _claim_directory(directory: Path, config: dict[str, Any]) -> dict[str, Any] | None:
@@ -100,13 +100,14 @@ def _train_or_record_failure(directory: Path, config: dict[str, Any], tracking_m
             **{key: config[key] for key in ("row", "protocol", "seed", "profile")},
             "task": config["task"]["name"],
             "status": "failed",
-            "error": f"{type(cause).__name__}: {cause}",
+            "error": errors.describe(cause),
             "hint": errors.hint(error),
             "command": command(config),
             "launch": os.environ.get(LAUNCH),
             "traceback": "".join(traceback.format_exception(error)),
         }
-        before = _said_before(directory, failure)
+        # of a full disk every job names another file
+        before = _said_before(directory, failure, "hint" if errors.out_of_room(error) else "error")
         text = f"{_title(config)} failed: {failure['error']}\n  {failure['hint']}"
         with suppress(OSError):  # the disk may be full: then the console line is all there is
             store.write_json(directory / "failed.json", failure)
@@ -118,12 +119,12 @@ def _train_or_record_failure(directory: Path, config: dict[str, Any], tracking_m
         return failure
 
 
-def _said_before(directory: Path, failure: dict[str, Any]) -> str | None:
-    """The first job of the same command that failed with the same error, or None: a sweep says an error once."""
+def _said_before(directory: Path, failure: dict[str, Any], key: str) -> str | None:
+    """The first job of the same command that failed with the same `key`, or None: a sweep says an error once."""
     others = directory.parents[1].glob("*/seed*/failed.json") if failure["launch"] else ()
     for path in sorted(others, key=lambda path: path.stat().st_mtime_ns):
         other = store.read_json(path) or {}
-        if path.parent != directory and all(other.get(key) == failure[key] for key in ("launch", "error")):
+        if path.parent != directory and all(other.get(name) == failure[name] for name in ("launch", key)):
             return "/".join(path.parts[-3:-1])
     return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,13 @@ def test_a_failure_is_recorded_with_its_traceback(tmp_path: Path, capsys: pytest
     assert "asked to fail" in text and "failed.json" in text and "training_step" not in text
 
 
+def _raising(error: Exception) -> Callable[..., None]:
+    def method(*_: object) -> None:
+        raise error
+
+    return method
+
+
 def test_jobs_of_one_command_say_the_same_error_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,6 +204,11 @@ def test_jobs_of_one_command_say_the_same_error_once(
     assert not again.err and "tiny bad seed 1 (sample) failed like bad/seed0" in again.out
     assert (tmp_path / "sample/tiny/bad/seed1/failed.json").is_file()
     assert "dropout probability" in said("seed=2", "method.dropout=2.0").err  # another error
+    for seed, full in (3, "a"), (4, "another"):  # a full disk names another file in every job
+        monkeypatch.setattr(TinyModule, "configure_optimizers", _raising(OSError(errno.ENOSPC, f"cannot write {full}")))
+        output = said(f"seed={seed}")
+    assert not output.err and "tiny bad seed 4 (sample) failed like bad/seed3" in output.out
+    monkeypatch.undo()
     monkeypatch.setenv(LAUNCH, "two")
     assert "asked to fail" in said("seed=1").err
 

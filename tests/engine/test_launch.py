@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -53,3 +54,11 @@ def test_scripts_without_hydra_end_alike(error: BaseException, status: int) -> N
     with pytest.raises(SystemExit) as ended:
         exit_with(raising(error))
     assert ended.value.code == status
+
+
+def test_a_full_disk_is_said_with_the_fix(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        exit_with(raising(OSError(errno.ENOSPC, "cannot write figures.json: No space left on device")))
+    assert capsys.readouterr().err.startswith(
+        "error: cannot write figures.json: No space left on device\n  No room left"
+    )
