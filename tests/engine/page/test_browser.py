@@ -106,6 +106,9 @@ def test_the_filter_and_the_links_between_the_parts(chromium: Any, path: Path) -
 def test_a_phone_in_either_colours(chromium: Any, path: Path, scheme: str) -> None:
     page = Opened(chromium, path, viewport={"width": 360, "height": 740}, color_scheme=scheme)
     assert page.tab.evaluate("document.documentElement.scrollWidth") <= 360
+    verdicts = page.tab.locator("#overview td .verdict")
+    boxes = [verdicts.nth(i).bounding_box() for i in range(verdicts.count())]
+    assert boxes and all(0 <= box["x"] and box["x"] + box["width"] <= 360 for box in boxes)  # no scrolling sideways
     ground = page.tab.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
     page.tab.locator("#theme").click()
