@@ -8,11 +8,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from tasks.engine.manifest import MANIFEST, DataError, DataFile, load_manifest, select
+from tasks.engine.manifest import MANIFEST, DataError, DataFile, select
 
 DATA_DIR = MANIFEST.parent
 
@@ -43,14 +42,6 @@ def locate(name: str, *, manifest: Path = MANIFEST) -> Path:
     fix = f"set FPI_DATA to a folder that has {' or '.join([files[0].path, *dataset.unpacked[:1]])}"
     fix = f"run `make data-{dataset.name}`, or {fix}" if dataset.downloadable else f"{fix} ({dataset.terms})"
     raise DataNotFoundError("\n  ".join([f"data '{name}' not found", *problems, f"Fix: {fix}."]))
-
-
-def find(name: str) -> Path:
-    """`locate` of a data set or, where it is missing, of one with the same content. Raises what `locate` raises."""
-    for one in load_manifest()[name].same_as:
-        with suppress(DataNotFoundError):
-            return locate(one)
-    return locate(name)
 
 
 def is_available(name: str, *, manifest: Path = MANIFEST) -> bool:

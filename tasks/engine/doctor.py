@@ -148,11 +148,8 @@ def _with_data(task: str, profiles: Iterable[str]) -> list[str]:
 def _can_run(task: str, profile: str, needed: dict[str, str]) -> str:
     import torch
 
-    if profile in needed:
-        try:
-            data.find(needed[profile])
-        except data.DataNotFoundError:
-            return f"needs the data '{needed[profile]}'"
+    if profile in needed and not data.is_available(needed[profile]):
+        return f"needs the data '{needed[profile]}'"
     if by_hand(task) and profile not in ("smoke", "sample", "shapes"):
         return f"with the data got by hand: {readme(task)}"
     if gpu_needed(task) and profile not in ("smoke", "sample") and not torch.cuda.is_available():

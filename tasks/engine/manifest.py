@@ -54,7 +54,6 @@ class Dataset:
     citation: str
     files: tuple[DataFile, ...]
     unpacked: tuple[str, ...] = ()  # places of the first file of what an archive among `files` holds; looked for, too
-    same_as: tuple[str, ...] = ()  # data sets with the same content in another form, which the task reads, too
 
     @property
     def downloadable(self) -> bool:
@@ -76,7 +75,7 @@ def load_manifest(manifest: Path = MANIFEST) -> dict[str, Dataset]:
             parts = [_files(manifest, f"{name}.files[{i}]", file) for i, file in enumerate(entry["files"])]
             files = [file for part in parts for file in part]
             values = {"name": name, **entry, "files": files}
-            lists = {key: tuple(values.get(key, ())) for key in ("files", "unpacked", "same_as")}
+            lists = {key: tuple(values.get(key, ())) for key in ("files", "unpacked")}
             entries[name] = _build(Dataset, name, values | lists)
         return entries
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, ManifestError) as error:

@@ -85,7 +85,7 @@ def choose_profile(task: str, asked: str | None, download: bool = True) -> tuple
     causes, found = [], []
     for profile, name in needed.items():
         try:
-            found.append((profile, f"the data are in {data.find(name)}"))
+            found.append((profile, f"the data are in {data.locate(name)}"))
         except data.DataNotFoundError:
             continue  # said below: the first line printed is the profile and its reason
     if gpu_needed(task) and not _has_gpu():
@@ -116,7 +116,7 @@ def check_data(task: str, profile: str) -> None:
     if profile not in needed:
         return
     try:
-        data.find(needed[profile])
+        data.locate(needed[profile])
     except data.DataNotFoundError as error:
         others = ", ".join(f"profile={name}" for name in [*needed, "sample"] if name != profile)
         raise ConfigError(f"profile={profile} cannot run: {error}\n  Or choose {others}.") from error

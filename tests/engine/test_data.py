@@ -94,17 +94,3 @@ def test_an_archive_may_lie_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert locate("flyingchairs") == folder
     (tmp_path / "flyingchairs/FlyingChairs.zip").touch()
     assert locate("flyingchairs") == tmp_path / "flyingchairs"
-
-
-def test_data_are_found_in_another_form(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def located(there: str) -> Path:
-        monkeypatch.setattr(data, "locate", lambda name: tmp_path / name if name == there else _missing(name))
-        return data.find("mnist")
-
-    assert located("mnist") == tmp_path / "mnist" and located("mnist-npz") == tmp_path / "mnist-npz"
-    with pytest.raises(DataNotFoundError, match="^mnist$"):
-        located("nothing")
-
-
-def _missing(name: str) -> Path:
-    raise DataNotFoundError(name)

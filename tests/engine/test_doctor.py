@@ -37,12 +37,7 @@ def test_a_broken_core_and_a_place_that_cannot_be_written_are_errors(
 
 
 def test_a_task_without_its_data_or_a_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def only_train400(name: str) -> Path:
-        if name != "train400":
-            raise data.DataNotFoundError(name)
-        return store.ROOT
-
-    monkeypatch.setattr(data, "locate", only_train400)
+    monkeypatch.setattr(data, "is_available", lambda name: name == "train400")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     found = {tuple(line[:2]): line[2] for line in doctor._what_runs(store.ROOT / "results")}
     assert found["bibtex", "paper"] == "needs the data 'bibtex'"
