@@ -117,9 +117,13 @@ def test_no_room_for_a_file_is_a_clear_error_and_finished_jobs_stay(tmp_path: Pa
         (["--experiment", "bibtex/fpi_nn"], "written without dashes, experiment=bibtex/fpi_nn"),
         (["--seed=1"], "written without dashes, seed=1"),
         (["experiment=tiny/good", "row=???"], "Mandatory key without a value: row. Add row=VALUE"),
+        (
+            ["experiment=bibtex/fpi_nn", "method.optimizer.lr=fast"],
+            "method.optimizer.lr=fast is not valid: expected a number, such as 0.001.",
+        ),
         ([], "No task: add experiment=NAME, one of bibtex/"),
     ],
-    ids=["key", "experiment", "profile", "protocol", "row", "task", "option", "seed", "mandatory", "nothing"],
+    ids=["key", "experiment", "profile", "protocol", "row", "task", "option", "seed", "mandatory", "kind", "nothing"],
 )
 def test_a_wrong_command_line_is_one_paragraph(tmp_path: Path, arguments: list[str], message: str) -> None:
     done = train(*arguments, f"results_dir={tmp_path}")
