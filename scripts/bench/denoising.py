@@ -55,10 +55,10 @@ def step_rows(repeats: int) -> list[Row]:
     def step() -> None:
         network(z).square().mean().backward()
 
-    times = interleaved({"bare": bare_forward, "layer": forward}, repeats)
+    times = interleaved({"bare": bare_forward, "layer": forward}, 2 * repeats)
     name = f"{{}} of {BATCH} images of {SIDE} × {SIDE}, {ITERATIONS} iterations each way"
     rows = [Row(name.format("forward pass"), times, "layer", "bare")]
-    times = interleaved({"bare": bare_solves, "step": step}, repeats)
+    times = interleaved({"bare": bare_solves, "step": step}, 2 * repeats)
     return [*rows, Row(name.format("training step"), times, "step", "bare")]
 
 
