@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from tasks.denoising.pictures import SHOWN, draw_iterates, draw_triptychs
+from tasks.denoising.drawing import SHOWN, draw_iterates, draw_triptychs
 from tasks.denoising.rows import LEVELS, PROTOCOLS, ROWS, TABLE, by_seed
 from tasks.engine import plots
 from tasks.engine.store import Run, read_csv

@@ -1,4 +1,4 @@
-"""A trained row at work on a few test images: what figures 6.1 and 6.2 show, kept as arrays and drawn for the log."""
+"""A trained row at work on a few test images: what figures 6.1 and 6.2 show, kept as arrays."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import fpi
+from tasks.denoising.drawing import SHOWN, Arrays, draw_iterates, draw_triptychs
 from tasks.denoising.models import Denoiser, FPIDenoiser
 from tasks.engine.image_quality import psnr
 from tasks.engine.store import write_csv
 
 EXAMPLES = 3  # images of figure 6.1
 STEPS = 64  # plain iterations that are followed
-SHOWN = (1, 2, 4, 8, 16, 32, 64)  # of them, those whose images are kept
-
-Arrays = dict[str, np.ndarray]
 
 
 def write_pictures(network: Denoiser, noisy: Tensor, truth: Tensor, directory: Path) -> dict[str, Path]:
@@ -83,33 +81,6 @@ def iterates(network: FPIDenoiser, noisy: Tensor, truth: Tensor) -> tuple[Arrays
         "psnr_iterates": np.array([*numbers, float(psnr(fixed, truth[:1]))]),
     }
     return arrays, curve[1:]  # x_0 = 0 is no image
-
-
-def draw_triptychs(arrays: Arrays) -> Figure:
-    """Noisy | denoised | truth, one row an image, with PSNR (figure 6.1)."""
-    count, height, width = arrays["truth"].shape
-    fig, axes = plt.subplots(count, 3, figsize=(7.5, 2.7 * count * height / width), squeeze=False, layout="constrained")
-    for i, line in enumerate(axes):
-        titles = [f"noisy, {arrays['psnr_noisy'][i]:.2f} dB", f"denoised, {arrays['psnr_denoised'][i]:.2f} dB", "truth"]
-        for ax, name, title in zip(line, ("noisy", "denoised", "truth"), titles, strict=True):
-            _show(ax, arrays[name][i], title)
-    return fig
-
-
-def draw_iterates(arrays: Arrays) -> Figure:
-    """x_1, x_2, x_4, ... and x̂ of one image with PSNR (figure 6.2)."""
-    count, height, width = arrays["iterates"].shape
-    fig, axes = plt.subplots(2, count // 2, figsize=(10, 5.6 * height / width), layout="constrained")
-    names = [f"$x_{{{step}}}$" for step in SHOWN] + [r"$\hat{x}$"]
-    for ax, image, name, value in zip(axes.flat, arrays["iterates"], names, arrays["psnr_iterates"], strict=True):
-        _show(ax, image, f"{name}, {value:.2f} dB")
-    return fig
-
-
-def _show(ax: Any, image: np.ndarray, title: str) -> None:
-    ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    ax.set_title(title, fontsize=9)
-    ax.axis("off")
 
 
 def _save(fig: Figure, path: Path) -> Path:

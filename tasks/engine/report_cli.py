@@ -64,13 +64,19 @@ def _report_all(results: Path, wish: str | None) -> int:
 
 
 def _failures(there: list[tuple[str, str, Path]]) -> list[int]:
-    """Report every (task, profile, results), side by side on the cores there are; the failed jobs of each."""
+    """Report every (task, profile, results), side by side on the cores there are; their numbers of failed jobs."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     drawing = [one for one in there if not report.is_drawn(*one)]
     if min(cores, len(drawing)) < 2:
         return [_build(one) for one in there]
+    largest_first = sorted(there, key=_jobs, reverse=True)  # so that the cores end together
     with ProcessPoolExecutor(min(cores, len(drawing)), get_context("spawn")) as pool:
-        return list(pool.map(_build, there))
+        return list(pool.map(_build, largest_first))
+
+
+def _jobs(one: tuple[str, str, Path]) -> int:
+    task, profile, results = one
+    return sum(1 for _ in (results / profile / task).glob("*/seed*"))
 
 
 def _build(one: tuple[str, str, Path]) -> int:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from tasks.engine import plots
 from tasks.engine.store import Run, read_csv
-from tasks.restoration.pictures import show
+from tasks.restoration.drawing import show
 from tasks.restoration.rows import PROBLEMS, ROWS, TABLE, by_seed, present
 
 Curve = tuple[list[float], list[float]]

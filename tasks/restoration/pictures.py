@@ -7,12 +7,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from tasks.engine.image_quality import psnr
 from tasks.engine.store import write_csv
 from tasks.restoration.baselines import fista
+from tasks.restoration.drawing import draw_examples
 from tasks.restoration.models import Restorer
 from tasks.restoration.operators import Problem
 from tasks.restoration.plugged import PODMRestorer
@@ -74,24 +74,6 @@ def _curves(network: Restorer, problem: Problem, truth: Tensor) -> list[dict[str
         fista(problem, prior.prox, FISTA_ITERATIONS, beside)
         rows += beside.rows
     return rows
-
-
-def draw_examples(arrays: dict[str, np.ndarray]) -> Figure:
-    """Input | restored | truth, one row an image, with PSNR."""
-    count, height, width = arrays["truth"].shape
-    fig, axes = plt.subplots(count, 3, figsize=(7.5, 2.7 * count * height / width), squeeze=False, layout="constrained")
-    for i, line in enumerate(axes):
-        titles = [f"input, {arrays['psnr_input'][i]:.2f} dB", f"restored, {arrays['psnr_restored'][i]:.2f} dB", "truth"]
-        for ax, name, title in zip(line, ("input", "restored", "truth"), titles, strict=True):
-            show(ax, arrays[name][i], title)
-    return fig
-
-
-def show(ax: plt.Axes, image: np.ndarray, title: str) -> None:
-    """A gray image of 8 bits under its title."""
-    ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    ax.set_title(title, fontsize=8)
-    ax.axis("off")
 
 
 def _bytes(images: Tensor) -> np.ndarray:

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tasks.engine import plots
 from tasks.engine.store import Run
-from tasks.vae.pictures import BETWEEN, KEPT, show
+from tasks.vae.drawing import BETWEEN, KEPT, show
 from tasks.vae.rows import CURVES, DISTANCES, ROWS, by_seed, measured
 
 Table = list[dict[str, Any]]

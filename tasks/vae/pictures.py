@@ -9,22 +9,20 @@ from typing import TYPE_CHECKING, Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from torch import Tensor
 
 import fpi
 from tasks.engine.store import write_csv
 from tasks.vae.data import as_bytes
+from tasks.vae.drawing import BETWEEN, KEPT, show
 from tasks.vae.inversion import Inversion
 
 if TYPE_CHECKING:
     from tasks.vae.module import ImageGeneration
 
 SHOWN = 16  # images reconstructed, and generated
-BETWEEN = 8  # images of the interpolation
 FOLLOWED = 64  # images whose inversion is followed
 STEPS = 30  # iterations followed (thesis: at most 30)
-KEPT = (0, 1, 2, 5, 10, 20, 30)  # of them, those whose reconstructions are kept
 
 Arrays = dict[str, np.ndarray]
 
@@ -159,13 +157,6 @@ def _states(inversion: Inversion, source: Any, x0: Tensor) -> list[tuple[Tensor,
     with torch.no_grad():
         fpi.fixed_point(Recorder(), x0, source, solver=inversion.layer.solver)
     return states
-
-
-def show(ax: Axes, images: np.ndarray, title: str) -> None:
-    """A row of images (count, size, size, 3)."""
-    ax.imshow(np.concatenate(list(images), axis=1), interpolation="nearest")
-    ax.set_title(title, fontsize=9)
-    ax.axis("off")
 
 
 def pixels(images: Tensor) -> np.ndarray:
