@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
-from fpi.info import SolveInfo
-from fpi.solvers.base import Solver
-from fpi.solvers.samples import axpy, dot, minus, ratio, same_product
-from fpi.solvers.step import State, Step, take
-from fpi.solvers.watch import Watch, select
+from fpi.solvers.krylov import LinearSolver, Recursion
+from fpi.solvers.samples import axpy, dot, minus, ratio
+from fpi.solvers.step import Affine, State
+from fpi.solvers.watch import select
 
 _LOST = 1e-6  # cosine between residual and shadow below which the recursion no longer means anything
 
 
 @dataclass(frozen=True, kw_only=True)
-class BiCGStab(Solver):
+class BiCGStab(LinearSolver):
     """Solves c = M c + b, the backward solve (4.10), by stabilised bi-conjugate gradients.
 
     (van der Vorst 1992; Saad 2003, algorithm 7.7.)  As `BackwardFPI(BiCGStab())` it is exact to any order and needs no
@@ -30,38 +28,31 @@ class BiCGStab(Solver):
         ValueError: the step is not affine, as that of a forward solve is in general.
     """
 
-    def _solve(self, step: Step, x0: State) -> tuple[State, SolveInfo]:
-        if step.affine is None:
-            raise ValueError("BiCGStab solves affine steps only: use it backward, as BackwardFPI(BiCGStab())")
-        watch, affine, c = Watch(self, step, x0), step.affine, x0
-        b = affine.constant or watch.evaluate([torch.zeros_like(leaf) for leaf in c])
-        r = minus(watch.evaluate(c), c)
-        shadow, p, rho = r, r, dot(r, r)
-        for n in range(1, self.max_iter + 1):
-            if watch.check(n, r, b):
-                break
-            used, moved = p, affine.product(p)
-            v = minus(p, moved)
-            alpha = ratio(rho, dot(shadow, v))
-            s = axpy(-alpha, v, r)
-            t = minus(s, affine.product(s))
-            watch.count()
-            watch.count()
-            omega = ratio(dot(t, s), dot(t, t))
-            c = watch.keep_frozen(c, watch.release(c, axpy(omega, s, axpy(alpha, p, c))))
-            r = watch.keep_frozen(r, watch.release(r, axpy(-omega, t, s)))
-            size, before, rho = dot(r, r), rho, dot(shadow, r)
-            beta = ratio(rho, before) * ratio(alpha, omega)
-            lost = ~(rho.abs() > _LOST * (size * dot(shadow, shadow)).sqrt()) | ~(beta.abs() > 0) | ~beta.isfinite()
-            p = axpy(beta, axpy(-omega, v, p), r)
-            if bool(lost.any()):
-                shadow, p, rho = select(lost, r, shadow), select(lost, r, p), torch.where(lost, size, rho)
-            rows = watch.settle(c, partial(same_product, used, moved))
-            if rows is not None:
-                b, c, r, p, shadow = (take(state, rows) for state in (b, c, r, p, shadow))
-                rho = rho[rows]
-                assert watch.step.affine is not None
-                affine = watch.step.affine
-        else:
-            watch.check(n, r, b)
-        return watch.finish(c)
+    def _recursion(self, r: State) -> Recursion:
+        return _Recursion(r)
+
+
+class _Recursion(Recursion):
+    products, states, numbers = 2, ("p", "shadow"), ("rho",)
+
+    def __init__(self, r: State) -> None:
+        self.shadow, self.p, self.rho = r, r, dot(r, r)
+
+    def step(self, affine: Affine, c: State, r: State) -> tuple[State, State]:
+        self.used, self.moved = self.p, affine.product(self.p)
+        self.v = minus(self.p, self.moved)
+        self.alpha = ratio(self.rho, dot(self.shadow, self.v))
+        s = axpy(-self.alpha, self.v, r)
+        t = minus(s, affine.product(s))
+        self.omega = ratio(dot(t, s), dot(t, t))
+        return axpy(self.omega, s, axpy(self.alpha, self.p, c)), axpy(-self.omega, t, s)
+
+    def prepare(self, r: State) -> None:
+        size, before, rho = dot(r, r), self.rho, dot(self.shadow, r)
+        beta = ratio(rho, before) * ratio(self.alpha, self.omega)
+        cosine = _LOST * (size * dot(self.shadow, self.shadow)).sqrt()
+        lost = ~(rho.abs() > cosine) | ~(beta.abs() > 0) | ~beta.isfinite()
+        self.p, self.rho = axpy(beta, axpy(-self.omega, self.v, self.p), r), rho
+        if bool(lost.any()):
+            self.shadow, self.p = select(lost, r, self.shadow), select(lost, r, self.p)
+            self.rho = torch.where(lost, size, rho)

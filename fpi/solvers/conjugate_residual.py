@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
-import torch
-
-from fpi.info import SolveInfo
-from fpi.solvers.base import Solver
-from fpi.solvers.samples import axpy, dot, minus, ratio, same_product
-from fpi.solvers.step import State, Step, take
-from fpi.solvers.watch import Watch
+from fpi.solvers.krylov import LinearSolver, Recursion
+from fpi.solvers.samples import axpy, dot, minus, ratio
+from fpi.solvers.step import Affine, State
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConjugateResidual(Solver):
+class ConjugateResidual(LinearSolver):
     """Solves c = M c + b, the backward solve (4.10), by conjugate residuals (Saad 2003, algorithm 6.20).
 
     For a *symmetric* I − M only, as a gradient step has: with g = x − γ ∇f, I − ∂g/∂x = γ ∇²f.  There it needs the
@@ -28,37 +23,24 @@ class ConjugateResidual(Solver):
         ValueError: the step is not affine, as that of a forward solve is in general.
     """
 
-    def _solve(self, step: Step, x0: State) -> tuple[State, SolveInfo]:
-        if step.affine is None:
-            raise ValueError(
-                "ConjugateResidual solves affine steps only: use it backward, as BackwardFPI(ConjugateResidual())"
-            )
-        watch, affine, c = Watch(self, step, x0), step.affine, x0
-        b = affine.constant or watch.evaluate([torch.zeros_like(leaf) for leaf in c])
-        r = minus(watch.evaluate(c), c)
-        p: State | None = None
-        q, rho = r, dot(r, r)
-        for n in range(1, self.max_iter + 1):
-            if watch.check(n, r, b):
-                break
-            used, moved = r, affine.product(r)
-            watch.count()
-            s, before = minus(r, moved), rho
-            rho = dot(r, s)
-            if p is None:
-                p, q = r, s
-            else:
-                beta = ratio(rho, before)
-                p, q = axpy(beta, p, r), axpy(beta, q, s)
-            alpha = ratio(rho, dot(q, q))
-            c = watch.keep_frozen(c, watch.release(c, axpy(alpha, p, c)))
-            r = watch.keep_frozen(r, watch.release(r, axpy(-alpha, q, r)))
-            rows = watch.settle(c, partial(same_product, used, moved))
-            if rows is not None:
-                b, c, r, p, q = (take(state, rows) for state in (b, c, r, p, q))
-                rho = rho[rows]
-                assert watch.step.affine is not None
-                affine = watch.step.affine
+    def _recursion(self, r: State) -> Recursion:
+        return _Recursion(r)
+
+
+class _Recursion(Recursion):
+    products, states, numbers = 1, ("p", "q"), ("rho",)
+
+    def __init__(self, r: State) -> None:
+        self.p, self.q, self.rho, self.first = r, r, dot(r, r), True
+
+    def step(self, affine: Affine, c: State, r: State) -> tuple[State, State]:
+        self.used, self.moved = r, affine.product(r)
+        s, before = minus(r, self.moved), self.rho
+        self.rho = dot(r, s)
+        if self.first:
+            self.p, self.q, self.first = r, s, False
         else:
-            watch.check(n, r, b)
-        return watch.finish(c)
+            beta = ratio(self.rho, before)
+            self.p, self.q = axpy(beta, self.p, r), axpy(beta, self.q, s)
+        alpha = ratio(self.rho, dot(self.q, self.q))
+        return axpy(alpha, self.p, c), axpy(-alpha, self.q, r)

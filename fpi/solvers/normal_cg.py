@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-
-import torch
 
 from fpi.criteria import norm
-from fpi.info import SolveInfo
-from fpi.solvers.base import Solver
-from fpi.solvers.samples import axpy, minus, ratio, same_product
-from fpi.solvers.step import Affine, State, Step, take
-from fpi.solvers.watch import Watch
+from fpi.solvers.krylov import LinearSolver, Recursion
+from fpi.solvers.samples import axpy, minus, ratio
+from fpi.solvers.step import Affine, State
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConjugateGradient(Solver):
+class ConjugateGradient(LinearSolver):
     """Solves c = M c + b as (I − M)ᵀ(I − M) c = (I − M)ᵀ b by conjugate gradients (CGNR; Saad 2003, algorithm 8.4).
 
     It needs no contraction, only that I − M is regular, and two products an iteration: one with M, one with Mᵀ.
@@ -27,39 +22,25 @@ class ConjugateGradient(Solver):
         ValueError: the step is not affine.
     """
 
-    def _solve(self, step: Step, x0: State) -> tuple[State, SolveInfo]:
-        if step.affine is None:
-            raise ValueError("ConjugateGradient solves affine steps only: use it for the backward solve, as NormalCG()")
-        watch, affine, c = Watch(self, step, x0), step.affine, x0
-        b = affine.constant or watch.evaluate([torch.zeros_like(leaf) for leaf in c])
-        r = minus(watch.evaluate(c), c)
-        p: State | None = None
-        size = norm(r, "sample")
-        for n in range(1, self.max_iter + 1):
-            if watch.check(n, r, b):
-                break
-            s = _normal(affine, r, watch)
-            before, size = size, norm(s, "sample")
-            # the ratio before the square: saturated outputs have gradients of 1e-18, whose squares float32 lacks
-            p = s if p is None else axpy(ratio(size, before).square_(), p, s)
-            moved = affine.product(p)
-            watch.count()
-            q = minus(p, moved)
-            length = ratio(size, norm(q, "sample")).square_()
-            c = watch.keep_frozen(c, watch.release(c, axpy(length, p, c)))
-            r = watch.keep_frozen(r, watch.release(r, axpy(-length, q, r)))
-            rows = watch.settle(c, partial(same_product, p, moved))
-            if rows is not None:
-                b, c, r, p = (take(state, rows) for state in (b, c, r, p))
-                size = size[rows]
-                assert watch.step.affine is not None
-                affine = watch.step.affine
-        else:
-            watch.check(n, r, b)
-        return watch.finish(c)
+    def _recursion(self, r: State) -> Recursion:
+        return _Recursion(r)
+
+    def _adjoint(self) -> str:
+        return "NormalCG()"
 
 
-def _normal(affine: Affine, r: State, watch: Watch) -> State:
-    """(I − M)ᵀ r."""
-    watch.count()
-    return minus(r, affine.transposed(r))
+class _Recursion(Recursion):
+    products, states, numbers = 2, ("p",), ("size",)
+
+    def __init__(self, r: State) -> None:
+        self.p, self.size, self.first = r, norm(r, "sample"), True
+
+    def step(self, affine: Affine, c: State, r: State) -> tuple[State, State]:
+        s = minus(r, affine.transposed(r))
+        before, self.size = self.size, norm(s, "sample")
+        # the ratio before the square: saturated outputs have gradients of 1e-18, whose squares float32 lacks
+        self.p = s if self.first else axpy(ratio(self.size, before).square_(), self.p, s)
+        self.used, self.moved, self.first = self.p, affine.product(self.p), False
+        q = minus(self.p, self.moved)
+        length = ratio(self.size, norm(q, "sample")).square_()
+        return axpy(length, self.p, c), axpy(-length, q, r)

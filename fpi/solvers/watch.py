@@ -49,8 +49,7 @@ class Watch:
 
     def evaluate(self, x: State) -> State:
         """g of the working batch, counted."""
-        self.evaluations += 1
-        self.sample_evaluations += self.working
+        self.count()
         return self.step.apply(x)
 
     def count(self) -> None:

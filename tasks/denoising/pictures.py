@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import fpi
-from tasks.denoising.drawing import SHOWN, Arrays, draw_iterates, draw_triptychs
+from tasks.denoising.drawing import SHOWN, draw_iterates, draw_triptychs
 from tasks.denoising.models import Denoiser, FPIDenoiser
 from tasks.engine.image_quality import psnr
+from tasks.engine.images import Arrays
 from tasks.engine.store import write_csv
 
 EXAMPLES = 3  # images of figure 6.1

@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from tasks.engine import plots
+from tasks.engine.images import show
 from tasks.engine.store import Run, read_csv
-from tasks.restoration.drawing import show
 from tasks.restoration.rows import PROBLEMS, ROWS, TABLE, by_seed, present
 
 Curve = tuple[list[float], list[float]]
@@ -76,12 +76,12 @@ def _pictures(runs: Sequence[Run], out: Path, problem: str) -> plots.FigureFile 
     fig, axes = plt.subplots(count, columns, figsize=(2.1 * columns, 2.3 * count), squeeze=False, layout="constrained")
     rows: Table = []
     for i, line in enumerate(axes):
-        show(line[0], first["input"][i], f"input, {first['psnr_input'][i]:.2f} dB")
+        show(line[0], first["input"][i], f"input, {first['psnr_input'][i]:.2f} dB", 8)
         rows.append({"image": i, "row": "input", "psnr": float(first["psnr_input"][i])})
         for ax, (label, arrays) in zip(line[1:-1], found, strict=True):
-            show(ax, arrays["restored"][i], f"{label.partition(' (')[0]}, {arrays['psnr_restored'][i]:.2f} dB")
+            show(ax, arrays["restored"][i], f"{label.partition(' (')[0]}, {arrays['psnr_restored'][i]:.2f} dB", 8)
             rows.append({"image": i, "row": label, "psnr": float(arrays["psnr_restored"][i])})
-        show(line[-1], first["truth"][i], "truth")
+        show(line[-1], first["truth"][i], "truth", 8)
     title = f"Restored images, {PROBLEMS[problem]}"
     caption = "The first test images; what the methods start from, what each makes of it, and the truth, with PSNR."
     item = "figure3" if problem == "deblur" else f"figure3-{problem}"

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from tasks.engine.image_quality import psnr
+from tasks.engine.images import beside_truth
 from tasks.engine.store import write_csv
 from tasks.restoration.baselines import fista
-from tasks.restoration.drawing import draw_examples
 from tasks.restoration.models import Restorer
 from tasks.restoration.operators import Problem
 from tasks.restoration.plugged import PODMRestorer
@@ -39,7 +39,7 @@ def write_pictures(network: Restorer, problem: Problem, truth: Tensor, directory
     followed = Problem(*(part[:FOLLOWED] for part in problem))
     if curves := _curves(network, followed, truth[:FOLLOWED]):
         write_csv(directory / "curves.csv", curves)
-    fig = draw_examples(arrays)
+    fig = beside_truth(arrays, "input", "restored", 8)
     path = directory / "examples.png"
     fig.savefig(path, dpi=100)
     plt.close(fig)

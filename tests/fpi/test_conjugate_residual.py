@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import fpi
+from tests.fpi.linear_solves import backward, easy_samples_leave_and_the_hard_one_ends_exact
 from tests.fpi.problems import DOUBLE, NEARLY, contraction, make_gd
 
 EXACT = fpi.BackwardFPI(fpi.ConjugateResidual(criterion=fpi.Relative(1e-24)))
@@ -16,17 +17,6 @@ def symmetric(low: float, high: float, dim: int = 40) -> Tensor:
     """A symmetric matrix with eigenvalues spread over [low, high]."""
     q, _ = torch.linalg.qr(torch.randn(dim, dim, dtype=DOUBLE, generator=torch.Generator().manual_seed(2)))
     return q @ torch.diag(torch.linspace(low, high, dim, dtype=DOUBLE)) @ q.T
-
-
-def backward(a: Tensor, v: Tensor, adjoint: fpi.Adjoint) -> tuple[Tensor, fpi.SolveInfo]:
-    """c = (I − A)⁻ᵀ v through a layer x = A x + b that starts at its solution."""
-    b = torch.ones_like(v).requires_grad_()
-    x0 = torch.linalg.solve(torch.eye(len(a), dtype=a.dtype) - a, b.detach().T).T
-    solver = fpi.Picard(criterion=fpi.Relative(1e-18))
-    x, info = fpi.fixed_point(
-        lambda x, a, b: x @ a.T + b, x0, a, b, solver=solver, adjoint=adjoint, per_sample=True, return_info=True
-    )
-    return torch.autograd.grad(x, b, v)[0], info.backward
 
 
 @pytest.mark.parametrize("low", [-0.5, -5.0])  # a contraction, and a step too long to contract
@@ -57,25 +47,7 @@ def test_without_symmetry_it_says_that_it_failed() -> None:
 
 
 def test_easy_samples_leave_and_the_hard_one_ends_exact() -> None:
-    a, b = symmetric(-0.9, 0.95), torch.ones(16, 40, dtype=DOUBLE, requires_grad=True)
-    scale = torch.full((16, 1), 0.01, dtype=DOUBLE)
-    scale[5] = 1.0
-    x, info = fpi.fixed_point(
-        lambda x, s, a, b: s * (x @ a.T) + b,
-        torch.zeros(16, 40, dtype=DOUBLE),
-        scale,
-        a,
-        b,
-        solver=fpi.Anderson(criterion=NEARLY),
-        adjoint=EXACT,
-        per_sample=True,
-        return_info=True,
-    )
-    (c,) = torch.autograd.grad(x, b, torch.ones_like(x))
-    for i in (0, 5):
-        expected = torch.ones(40, dtype=DOUBLE) @ torch.linalg.inv(torch.eye(40, dtype=DOUBLE) - scale[i] * a)
-        torch.testing.assert_close(c[i], expected, rtol=1e-9, atol=1e-9)
-    assert info.backward.sample_evaluations < 8 * info.backward.evaluations
+    easy_samples_leave_and_the_hard_one_ends_exact(symmetric(-0.9, 0.95), EXACT)
 
 
 def test_second_derivatives_of_an_energy(z: Tensor) -> None:
