@@ -14,6 +14,7 @@ from pathlib import Path
 from tasks.engine.manifest import MANIFEST, DataError, DataFile, select
 
 DATA_DIR = MANIFEST.parent
+NAMED = 3  # files of a folder that a message names; a data set may have hundreds
 
 
 class DataNotFoundError(DataError):
@@ -34,7 +35,7 @@ def locate(name: str, *, manifest: Path = MANIFEST) -> Path:
         if not found:
             path = place / files[0].path
             return path if name == files[0].path else path.parent
-        problems += found
+        problems += found[:NAMED] + [f"in {label}: and {len(found) - NAMED} more"] * (len(found) > NAMED)
         if name == dataset.name:
             for other in dataset.unpacked:
                 if (place / other).is_file():

@@ -40,6 +40,12 @@ def test_locate_names_file_places_and_fix(places: tuple[Path, Path], manifest: P
         assert part in str(caught.value)
 
 
+def test_of_many_missing_files_a_few_are_named(places: tuple[Path, Path]) -> None:
+    with pytest.raises(DataNotFoundError, match=r"and \d+ more\n") as caught:
+        locate("train400")
+    assert str(caught.value).count(" is missing") == 2 * data.NAMED and "make data-train400" in str(caught.value)
+
+
 def test_locate_offers_no_download_where_there_is_none(places: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(DataNotFoundError, match="on request only") as caught:
         locate("bibtex", manifest=write_manifest(tmp_path / "manifest.yaml", url=None))

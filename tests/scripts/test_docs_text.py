@@ -33,10 +33,14 @@ def commands(text: str) -> list[list[str]]:
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
-@pytest.mark.parametrize("page", [name for name, text in TEXT.items() if "scripts/train.py" in text])
-def test_every_training_command_composes(page: str) -> None:
-    found = [words for words in commands(TEXT[page]) if "scripts/train.py" in words and "experiment=" in str(words)]
-    for words in found:
+READMES = [ROOT / "README.md", *sorted(ROOT.glob("tasks/*/README.md"))]
+
+
+@pytest.mark.parametrize("page", [*PAGES, *READMES], ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_training_command_composes(page: Path) -> None:
+    found = [words for words in commands(page.read_text(encoding="utf-8")) if "scripts/train.py" in words]
+    single = [words for words in found if "reproduce=" not in str(words) and "-m" not in words]  # not sweeps
+    for words in (words for words in single if "experiment=" in str(words)):
         overrides = words[words.index("scripts/train.py") + 1 :]
         assert not any(override.is_sweep_override() for override in OverridesParser.create().parse_overrides(overrides))
         with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
