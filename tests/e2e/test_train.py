@@ -74,7 +74,9 @@ def test_a_multirun_goes_on_after_a_failed_job_and_exits_with_an_error(tmp_path:
     assert [(job["row"], job["seed"]) for job in failed] == [("bad", 0), ("bad", 1)]
     alone = "python scripts/train.py experiment=tiny/good seed=1 trainer.max_epochs=2 profile=sample"
     assert runs[1].run["command"] == alone
-    assert done.stderr.count("asked to fail") == 2 and "Traceback (most" not in done.stderr
+    # two jobs that fail at the same moment may both say why
+    said, referred = done.stderr.count("asked to fail"), done.stdout.count("failed like bad/seed")
+    assert said >= 1 and said + referred == 2 and "Traceback (most" not in done.stderr
     assert "at least one job failed" in done.stderr
 
     again = train("experiment=tiny/good", "seed=1", "trainer.max_epochs=2", f"results_dir={tmp_path}")
