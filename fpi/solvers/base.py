@@ -11,8 +11,9 @@ from torch import Tensor
 from fpi.criteria import Criterion, Relative
 from fpi.info import OnFailure, SolveInfo
 from fpi.onednn import repeated
+from fpi.solvers.samples import agree
 from fpi.solvers.step import State, Step, take
-from fpi.solvers.watch import Watch, agree
+from fpi.solvers.watch import Watch
 
 
 class Rule:

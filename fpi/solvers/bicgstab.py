@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from fpi.solvers.krylov import LinearSolver, Recursion
-from fpi.solvers.samples import axpy, dot, minus, ratio
+from fpi.solvers.samples import axpy, dot, minus, ratio, select
 from fpi.solvers.step import Affine, State
-from fpi.solvers.watch import select
 
 _LOST = 1e-6  # cosine between residual and shadow below which the recursion no longer means anything
 

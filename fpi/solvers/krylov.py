@@ -70,8 +70,7 @@ class LinearSolver(Solver):
             new_c, new_r = recursion.step(watch.step.affine, c, r)
             for _ in range(recursion.products):
                 watch.count()
-            c = watch.keep_frozen(c, watch.release(c, new_c))
-            r = watch.keep_frozen(r, watch.release(r, new_r))
+            c, r = watch.keep_done(c, new_c), watch.keep_done(r, new_r)
             recursion.prepare(r)
             rows = watch.settle(c, partial(same_product, recursion.used, recursion.moved))
             if rows is not None:

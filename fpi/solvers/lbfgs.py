@@ -11,8 +11,9 @@ from torch import Tensor
 
 from fpi.info import SolveInfo
 from fpi.solvers.base import Solver
+from fpi.solvers.samples import agree
 from fpi.solvers.step import State, Step
-from fpi.solvers.watch import Watch, agree
+from fpi.solvers.watch import Watch
 
 Evaluate = Callable[[Tensor, Step], tuple[Tensor, Tensor]]
 Pair = tuple[Tensor, Tensor, Tensor]  # Δx, Δ∇f, 1 / ⟨Δx, Δ∇f⟩ (0: not usable)

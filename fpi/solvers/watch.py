@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from fpi.criteria import norm
 from fpi.info import ConvergenceWarning, SolveInfo, announce, non_finite
+from fpi.solvers.samples import select
 from fpi.solvers.step import State, Step
 
 if TYPE_CHECKING:
     from fpi.solvers.base import Solver
 
 _LONGEST = 32  # iterations between two checks, however far the end
-_AGREE = 5e-3  # relative; a smaller batch takes other kernels, which round differently (half precision included)
 
 
 class Watch:
@@ -38,10 +37,12 @@ class Watch:
         self.numbers: Tensor | None = None  # their places in the whole batch; None: all of it
         self.frozen: Tensor | None = None  # (working,) samples that stopped before this check
         self.fresh: Tensor | None = None  # (working,) samples that stopped at this check
-        self.residual = self.before = torch.full((1,), math.nan, device=self.like.device)
+        self.done: Tensor | None = None  # (working,) both
+        self.stopped = 0  # how many
+        self.residual = self.before = torch.full((1,), math.nan, device=self.like.device)  # of this check, the last one
         self.low = math.nan  # the smallest residual of the working batch
         self.start: tuple[int, float] | None = None  # iteration and smallest residual at the second check
-        self.stops: tuple[Tensor, Tensor] | None = None  # (working,) iteration of the stop, shrinking of the residual
+        self.stops: tuple[Tensor, Tensor] | None = None  # (working,) iteration of the stop, shrinking up to it
         self.left: tuple[State, Tensor, Tensor, Tensor] | None = None  # state, residual, stops of the whole batch
         self.trusted = False
         self.scratch: State | None = None
@@ -90,13 +91,14 @@ class Watch:
         if high <= tol:
             return True
         self.low = low
-        if self.frozen is not None or math.isnan(low):  # aminmax hands on a nan: the others still converge and freeze
-            left = residual.nan_to_num(nan=math.inf)
-            low = (left if self.frozen is None else left.masked_fill(self.frozen, math.inf)).min().item()
-        if low <= tol and residual.numel() == self.working:
+        # aminmax hands on a nan: the others still converge and freeze
+        if (low <= tol or math.isnan(low)) and residual.numel() == self.working:
             done = residual <= tol
-            fresh = done if self.frozen is None else done & ~self.frozen
-            self.fresh, self.stops = fresh, self._stops(fresh)
+            stopped = int(done.sum())
+            if stopped > self.stopped:
+                self.fresh = done if self.frozen is None else done ^ self.frozen
+                self.done, self.stopped = done, stopped
+                self.stops = self._stops(self.fresh)
         return False
 
     def patience(self) -> int:
@@ -124,6 +126,7 @@ class Watch:
         return max(1, int(min(left / 2, 2 * self.n, _LONGEST)))
 
     def _stops(self, fresh: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The records, with those of the samples that stop now; of all that have none if `fresh` is not said."""
         shrinking = (self.residual / self.before).pow(0.5 / max(self.gap, 1))
         if self.stops is None:
             n = torch.full_like(self.residual, self.n, dtype=torch.long)
@@ -133,30 +136,32 @@ class Watch:
 
     def release(self, gx: State, proposal: State) -> State:
         """Samples that converged at this check take g(x_n), then count as frozen."""
-        return proposal if self.fresh is None else select(self.fresh, gx, proposal)
+        return proposal if self.fresh is None or proposal is gx else select(self.fresh, gx, proposal)
 
     def keep_frozen(self, x: State, new: State) -> State:
         """Frozen samples keep their state; the ones released at this check freeze from now on."""
         return new if self.frozen is None else select(self.frozen, x, new)
 
+    def keep_done(self, x: State, new: State) -> State:
+        """Samples that converged, at this check or before, keep their state."""
+        return new if self.done is None else select(self.done, x, new)
+
     def settle(self, new: State, same: Callable[[Step, Tensor], bool]) -> Tensor | None:
         """Freeze what converged at this check; once half of the working batch is frozen, the others go on without it.
 
+        They do where that promises to save an evaluation of the working batch, which is about what the cut costs.
         `same(step, rows)` must say whether the step for these rows gives what the whole step gave for them: it is
         asked once a solve, because a map that mixes samples must not be cut into pieces.
 
         Returns:
             The rows of `new` that go on as the working batch, or `None` if it stays as it is.
         """
-        if self.fresh is None:
+        self.frozen, self.fresh = self.done, None
+        if 2 * self.stopped < self.working or self.step.rows is None or not self.solver.compact:
             return None
-        self.frozen = self.fresh if self.frozen is None else self.frozen | self.fresh
-        self.fresh = None
-        if self.step.rows is None or not self.solver.compact:
-            return None
+        assert self.frozen is not None
         active = ~self.frozen
-        going = int(active.sum())
-        if 2 * going > self.working:
+        if self._iterations_left(active) * self.stopped < self.working:
             return None
         rows = active.nonzero()[:, 0]
         smaller = self.step.rows(rows) if self.trusted else self._first_cut(same, rows)
@@ -167,8 +172,14 @@ class Watch:
         self.numbers = rows if self.numbers is None else self.numbers[rows]
         assert self.stops is not None
         self.residual, self.stops = self.residual[rows], (self.stops[0][rows], self.stops[1][rows])
-        self.step, self.working, self.frozen = smaller, going, None
+        self.step, self.working, self.stopped, self.frozen, self.done = smaller, len(rows), 0, None, None
         return rows
+
+    def _iterations_left(self, active: Tensor) -> float:
+        """How many the slowest of these samples still needs, at its pace since the last check."""
+        pace = (self.before / self.residual).log() / self.gap
+        left = torch.where(pace > 0, (self.residual / self.tol).log() / pace, math.inf)
+        return left.masked_fill(~active, 0).max().item()
 
     def _first_cut(self, same: Callable[[Step, Tensor], bool], rows: Tensor) -> Step | None:
         """The step for these rows; `None`, and no further attempt, if the map cannot be cut."""
@@ -227,18 +238,6 @@ class Watch:
         )
         announce(info, self.solver.on_failure, self.name)
         return x, info
-
-
-def agree(a: State, b: State) -> bool:
-    """Are these the same values, up to the rounding of different kernels?  Samples not finite in both are the same."""
-    size, error = norm(b, "sample"), norm([u - v for u, v in zip(a, b, strict=True)], "sample")
-    broken = ~size.isfinite() & ~norm(a, "sample").isfinite()
-    return bool((broken | (error <= _AGREE * size + torch.finfo(error.dtype).tiny)).all())
-
-
-def select(mask: Tensor, a: Sequence[Tensor], b: Sequence[Tensor]) -> State:
-    """Rows of `a` where `mask`, else of `b` (`where`, so that a nan in the other never leaks in)."""
-    return [torch.where(mask.reshape(-1, *[1] * (u.dim() - 1)), u, v) for u, v in zip(a, b, strict=True)]
 
 
 def _value(x: Tensor) -> Tensor:

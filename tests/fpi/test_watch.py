@@ -170,3 +170,21 @@ def test_lbfgs_is_cut() -> None:
     torch.testing.assert_close(x, whole_x, rtol=1e-10, atol=1e-12)
     assert info.converged.all() and info.sample_evaluations < 0.5 * whole.sample_evaluations
     assert whole.sample_evaluations == 16 * whole.evaluations
+
+
+def test_a_batch_is_cut_where_that_saves_an_evaluation() -> None:
+    """Seven samples end together; the eighth seems to need one iteration more, and in one case needs fifty."""
+
+    def g(x: Tensor, slow_below: Tensor) -> Tensor:
+        return torch.where(x.abs() > slow_below, 0.5 * x, -0.98 * x)
+
+    x0, slow_below = torch.ones(8, 1, dtype=DOUBLE), torch.zeros(8, 1, dtype=DOUBLE)
+    x0[7] = 2.0
+    solver = fpi.Picard(criterion=fpi.Absolute(1e-8), check_every=1)
+    for threshold, evaluations, cut in ((0.0, 15, False), (2e-4, 59, True)):
+        slow_below[7] = threshold
+        with torch.no_grad():
+            _, info = fpi.fixed_point(g, x0, slow_below, solver=solver, per_sample=True, return_info=True)
+        assert info.converged.all() and (info.iterations[:7] == 14).all()
+        assert info.evaluations == evaluations
+        assert (info.sample_evaluations < evaluations * 8) == cut
