@@ -29,9 +29,11 @@ def fill(app: Sphinx, docname: str, source: list[str]) -> None:
     if MARKER in source[0]:
         base = "../" * docname.count("/")
         source[0] = source[0].replace(MARKER, verdicts(root / "results" / "published", tasks, base))
-    task = Path(docname).parent.name
-    if docname == f"results/published/{task}/README" and task in tasks:
-        source[0] = source[0].replace("# Published results\n", f"# {tasks[task]['title']}: published results\n", 1)
+    name = Path(docname).parent.name
+    summary = store.read_json(root / "results" / "published" / name / "summary.json")
+    if docname == f"results/published/{name}/README" and summary is not None:
+        title = _title(tasks[summary["task"]], summary)
+        source[0] = source[0].replace("# Published results\n", f"# {title}: published results\n", 1)
 
 
 def task_configs(root: Path) -> dict[str, dict[str, Any]]:
@@ -42,27 +44,33 @@ def task_configs(root: Path) -> dict[str, dict[str, Any]]:
 
 def verdicts(published: Path, tasks: dict[str, dict[str, Any]], base: str) -> str:
     """Markdown: an overview of all tasks, then for each its cells and claims by verdict. `base`: way to the root."""
-    summaries = {task: store.read_json(published / task / "summary.json") for task in tasks}
+    records = [summary for path in sorted(published.glob("*/summary.json")) if (summary := store.read_json(path))]
     lines = ["| task | data | numbers of the paper | claims of the paper |", "|---|---|---|---|"]
     for task, content in tasks.items():
         readme = f"tasks/{task.partition('-')[0]}/README.md"
         there = (published.parents[1] / readme).is_file()
         name = f"[{content['title']}]({base}{readme})" if there else content["title"]
-        summary = summaries[task]
-        if summary is None:
+        found = [summary for summary in records if summary["task"] == task]
+        if not found:
             lines.append(f"| {name} | – | **nothing published yet** | **nothing published yet** |")
-            continue
-        cells, data = _compared(summary), sorted({entry["data"] for entry in summary["cells"] + summary["claims"]})
-        numbers = _count(cells, CELLS) if cells else "none compared"
-        lines.append(f"| {name} | {'; '.join(data)} | {numbers} | {_count(summary['claims'], CLAIMS)} |")
-    sections = [_section(content, summaries[task], base) for task, content in tasks.items() if summaries[task]]
+        for summary in found:
+            cells, data = _compared(summary), sorted({entry["data"] for entry in summary["cells"] + summary["claims"]})
+            numbers = _count(cells, CELLS) if cells else "none compared"
+            lines.append(f"| {name} | {'; '.join(data)} | {numbers} | {_count(summary['claims'], CLAIMS)} |")
+    sections = [_section(tasks[task], s, base) for task in tasks for s in records if s["task"] == task]
     return "\n".join([*lines, "", *sections])
+
+
+def _title(content: dict[str, Any], summary: dict[str, Any]) -> str:
+    main = store.record(summary["task"], summary["profile"]) == summary["task"]
+    return str(content["title"]) if main else f"{content['title']}, profile {summary['profile']}"
 
 
 def _section(content: dict[str, Any], summary: dict[str, Any], base: str) -> str:
     task = summary["task"]
-    record = f"[per-seed values, figures and commands]({base}results/published/{task}/README.md)"
-    lines = [f"## {content['title']}", "", f"Profile `{summary['profile']}`, {summary['date']}: {record}.", ""]
+    name = store.record(task, summary["profile"])
+    record = f"[per-seed values, figures and commands]({base}results/published/{name}/README.md)"
+    lines = [f"## {_title(content, summary)}", "", f"Profile `{summary['profile']}`, {summary['date']}: {record}.", ""]
     cells = _compared(summary)
     labels = {(item.item, row.row): row.label for item in paper.items(task) for row in item.rows}
     if cells:

@@ -33,7 +33,7 @@ class Estimates:
 
     def __init__(self, task: str, profile: str, results: Path, published: Path | None = None) -> None:
         self.runs = store.load_runs(results, profile, task, curves=False)[0]
-        folder = (published or store.ROOT / "results" / "published") / task
+        folder = (published or store.ROOT / "results" / "published") / store.record(task, profile)
         times, summary = (store.read_json(folder / name) or {} for name in (TIMES, "summary.json"))
         self.times = times if times.get("profile") == profile else {}
         self.summary = summary if summary.get("profile") == profile else {}

@@ -91,7 +91,7 @@ def _stand_ins(summaries: list[dict[str, Any]]) -> list[str]:
         found = [claim["verdict"] for claim in summary["claims"]]
         counts = " | ".join(str(found.count(verdict)) for verdict in verdicts)
         data = ", ".join(sorted({claim["data"] for claim in summary["claims"]}))
-        lines.append(f"| {summary['task']} | {data} | {counts} | [record]({_link(summary)}) |")
+        lines.append(f"| {_record(summary)} | {data} | {counts} | [record]({_link(summary)}) |")
     return [*lines, ""]
 
 
@@ -106,4 +106,8 @@ def _count(summary: dict[str, Any]) -> list[str]:
 
 
 def _link(summary: dict[str, Any]) -> str:
-    return f"results/published/{summary['task']}/README.md"
+    return f"results/published/{_record(summary)}/README.md"
+
+
+def _record(summary: dict[str, Any]) -> str:
+    return store.record(summary["task"], summary["profile"])

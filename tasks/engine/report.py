@@ -24,7 +24,8 @@ def build(
 
     Writes <results>/<profile>/<task>/{summary.json, figures/} and <results>/<profile>/{README.md, index.html}, which
     cover every task that has a summary there; `publish` copies the summary, the figures and the task's tables to
-    <results>/published/<task>/. With `pages=False` README.md and index.html are left to a later `write_pages`.
+    <results>/published/<record>/, see `store.record`. With `pages=False` README.md and index.html are left to a later
+    `write_pages`.
 
     Raises:
         ConfigError: no job of this task and profile has finished or failed; or publishing profile=smoke.
@@ -43,8 +44,9 @@ def build(
     if pages:
         write_pages(results, profile)
     if publish:
-        _publish(task, summary, failed, folder, results / "published" / task)
-        store.write_json(results / "published" / task / estimate.TIMES, estimate.times(profile, runs))
+        target = results / "published" / store.record(task, profile)
+        _publish(task, summary, failed, folder, target)
+        store.write_json(target / estimate.TIMES, estimate.times(profile, runs))
     return summary, failed
 
 

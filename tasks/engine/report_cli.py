@@ -38,7 +38,9 @@ def main(arguments: Sequence[str]) -> int:
     summary, failed = report.build(task, profile, results, publish)
     if publish and results == store.ROOT / "results":
         readme.update(store.ROOT / "README.md", results / PUBLISHED)
-    where = f"{results / profile / 'index.html'}" + (f", {results / PUBLISHED / task}" if publish else "")
+    where = f"{results / profile / 'index.html'}" + (
+        f", {results / PUBLISHED / store.record(task, profile)}" if publish else ""
+    )
     console.say(f"{len(summary['cells'])} cells, {len(summary['claims'])} claims, {len(failed)} failed jobs: {where}")
     return int(bool(failed))
 

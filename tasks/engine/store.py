@@ -67,6 +67,11 @@ def results_root(results_dir: str | Path) -> Path:
     return ROOT / Path(results_dir).expanduser()
 
 
+def record(task: str, profile: str) -> str:
+    """The folder of a published record: the task's own, and one more for each profile beside `paper` and `sample`."""
+    return task if profile in ("paper", "sample") else f"{task}-{profile}"
+
+
 def atomic_write(path: Path, content: str | bytes) -> None:
     """Write a file so that it is there whole, or as it was before, whatever interrupts the write.
 

@@ -43,3 +43,16 @@ def test_stand_in_data_are_named_and_give_no_number(tmp_path: Path) -> None:
     section = readme.results_section(tmp_path)
     assert "| denoising | photos | 1 | 0 | 2 | [record](results/published/denoising/README.md) |" in section
     assert "stand-in data" in section and "32.43" not in section
+
+
+def test_a_further_profile_has_a_record_of_its_own(tmp_path: Path) -> None:
+    claim = {"text": "beats it", "difference": 0.1, "ci95": 0.2, "n": 3, "verdict": "holds"}
+    for profile, data in (("sample", "photos"), ("train400", "real images")):
+        name = store.record("denoising", profile)
+        (tmp_path / name).mkdir()
+        summary = {"task": "denoising", "profile": profile, "cells": [], "claims": [claim | {"data": data}]}
+        store.write_json(tmp_path / name / "summary.json", summary)
+    section = readme.results_section(tmp_path)
+    assert "| denoising | photos | 1 | 0 | 0 | [record](results/published/denoising/README.md) |" in section
+    there = "results/published/denoising-train400/README.md"
+    assert f"| denoising-train400 | real images | 1 | 0 | 0 | [record]({there}) |" in section

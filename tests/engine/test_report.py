@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasks.engine import paper, report, report_cli, store
+from tasks.engine import page, paper, report, report_cli, store
 from tasks.engine.errors import ConfigError
 from tasks.engine.plots import FigureFile
 from tasks.engine.verdict import Claim
@@ -132,6 +134,20 @@ def test_the_page_covers_every_task_of_the_profile(results: Path) -> None:
     report.build("tiny", "paper", results)
     page = (results / "paper/README.md").read_text()
     assert page.index("## other") < page.index("## tiny")
+
+
+def test_a_further_profile_is_published_beside_the_first(results: Path) -> None:
+    shutil.copytree(results / "paper", results / "longer")
+    for profile in ("paper", "longer"):
+        report.build("tiny", profile, results, publish=True)
+    published = results / "published"
+    assert json.loads((published / "tiny/summary.json").read_text())["profile"] == "paper"
+    assert json.loads((published / "tiny-longer/summary.json").read_text())["profile"] == "longer"
+    html = page.write(published, page.sources(published, jobs=False)).read_text()
+    assert html.count('<section id="tiny" ') == 1 and html.count('<section id="tiny-longer" ') == 1
+    assert "make reproduce-tiny PROFILE=longer" in html
+    ids = re.findall(r' id="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
 
 
 def test_nothing_to_report_and_nothing_to_publish_are_errors(results: Path) -> None:

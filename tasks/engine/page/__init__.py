@@ -18,7 +18,7 @@ ASSETS = Path(__file__).parent / "assets"
 
 
 def sources(folder: Path, jobs: bool = True) -> list[Source]:
-    """Every task with a <folder>/<task>/summary.json. `folder` is results/<profile>.
+    """Every record <folder>/<name>/summary.json. `folder` is results/<profile>, where the name is the task's.
 
     With `jobs=False` the jobs' own files are not read (results/published has none).
     """
@@ -27,7 +27,7 @@ def sources(folder: Path, jobs: bool = True) -> list[Source]:
         summary = store.read_json(path)
         if summary is not None:
             runs, failed = store.load_runs(folder.parent, folder.name, path.parent.name) if jobs else ([], [])
-            found.append(Source(summary, path.parent, paper.items(path.parent.name), runs, failed))
+            found.append(Source(summary, path.parent, paper.items(summary["task"]), runs, failed))
     return found
 
 

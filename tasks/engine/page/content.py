@@ -34,6 +34,11 @@ class Source:
         return str(self.summary["task"])
 
     @property
+    def name(self) -> str:
+        """The task's, or of a further published record the task's and its profile."""
+        return self.folder.name
+
+    @property
     def labels(self) -> dict[str, str]:
         return {row.row: row.label for item in self.items for row in item.rows}
 
@@ -56,11 +61,11 @@ def section(source: Source) -> dict[str, Any]:
     cost = summary["cost"]
     verdicts = Counter(line["verdict"] for part in parts for line in (*part["lines"], *part["claims"]))
     return {
-        **{"name": source.task, "summary": summary, "items": parts, "curves": curves},
+        **{"name": source.name, "summary": summary, "items": parts, "curves": curves},
         "counts": [(verdict, count) for verdict, count in verdicts.most_common() if verdict != NONE],
         "stand_ins": sorted({c["data"] for c in summary["cells"] if c["paper"] is not None and c["verdict"] is None}),
         "cost": f"{cost['seconds_total']:,.0f} s of jobs, {cost['g_evaluations']:.3g} evaluations of g",
-        "blocks": runs_by_row(source.task, source.runs, labels) or recorded(source.task, summary["cells"], labels),
+        "blocks": runs_by_row(source.name, source.runs, labels) or recorded(source.name, summary["cells"], labels),
         "failed": [job | {"error": wording.one_line(job["error"])} for job in source.failed],
     }
 
@@ -79,7 +84,7 @@ def _item(source: Source, name: str, item: paper.Item | None, curves: charts.Cha
         rows = [row.label for row in item.rows if row.label in curves["rows"]]
         chart = {"rows": rows, "metric": charts.preferred(curves, item.metric)} if rows else None
     return {
-        **{"id": f"{source.task}-{name}", "item": name, "title": item.title if item else "", "chart": chart},
+        **{"id": f"{source.name}-{name}", "item": name, "title": item.title if item else "", "chart": chart},
         **{"unit": item.unit if item else "", "metrics": metrics, "lines": lines},
         "by_protocol": any(line["protocol"] for line in lines),
         "notes": [note for protocol, note in wording.NOTES.items() if any(c["protocol"] == protocol for c in cells)],
@@ -94,7 +99,7 @@ def _line(source: Source, row: str, protocol: str, cells: list[dict[str, Any] | 
     verdict = main["verdict"] if main and main["verdict"] else "stand-in data" if published is not None else NONE
     return {
         "label": source.labels.get(row, row),
-        "block": f"run-{source.task}-{row}-{protocol}",
+        "block": f"run-{source.name}-{row}-{protocol}",
         "protocol": protocol_name(protocol),
         "paper": NONE if published is None else f"{published:g}",
         "values": [_value(cell) for cell in cells],
