@@ -24,7 +24,8 @@ _LONGEST = 32  # iterations between two checks, however far the end
 class Watch:
     """Applies the criterion, freezes samples that meet it, and lets them leave the working batch.
 
-    A check reads two numbers from the device, and a third one when samples have just converged.
+    A check reads two numbers from the device; another one while some samples of the batch have converged, and one more
+    once half of them have.
     """
 
     def __init__(self, solver: Solver, step: Step, x: State) -> None:

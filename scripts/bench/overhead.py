@@ -90,8 +90,11 @@ def overhead(case: Case, repeats: int, iterations: int | None = None) -> list[Ro
     return rows
 
 
-def evaluation(case: Case, repeats: int) -> list[Row]:
-    """One evaluation of g in torch and, compiled, in XLA: what a difference in time owes to the matrix library."""
+def evaluation(case: Case, repeats: int, steps: int = 20) -> list[Row]:
+    """One evaluation of g in torch and, compiled, in XLA, as in a loop of ``steps``.
+
+    What a difference in time owes to the matrix library.
+    """
     if not peers_jax.available():
         return []
     import jax
@@ -99,17 +102,19 @@ def evaluation(case: Case, repeats: int) -> list[Row]:
     inject, g, _ = peers_jax.maps(case)
     parameters, z, x = peers_jax.to_jax((dict(case.g.named_parameters()), case.z, case.v))
     source = jax.jit(inject)(parameters, z)
-    compiled = jax.jit(g)
-
+    loop = jax.jit(lambda p, x, source: jax.lax.fori_loop(0, steps, lambda _, x: g(p, x, source), x))
     with torch.no_grad():
         torch_source = case.g.inject(case.z)
 
-        def in_torch() -> None:
-            with torch.no_grad():
-                case.g(case.v, torch_source)
+    def in_torch() -> None:
+        x = case.v
+        with torch.no_grad(), repeated({}):
+            for _ in range(steps):
+                x = case.g(x, torch_source)
 
-        runs = {"torch": in_torch, "XLA": lambda: jax.block_until_ready(compiled(parameters, x, source))}
-        return [Row(f"one evaluation of g, {case.title}", interleaved(runs, 10 * repeats), "torch", "XLA")]
+    runs = {"torch": in_torch, "XLA": lambda: jax.block_until_ready(loop(parameters, x, source))}
+    seconds = {name: time / steps for name, time in interleaved(runs, 4 * repeats).items()}
+    return [Row(f"one evaluation of g, {case.title}", seconds, "torch", "XLA")]
 
 
 def memory(case: Case, few: int = 100, many: int = 10_000) -> Row:
