@@ -15,6 +15,7 @@ from tasks.bibtex.data import GeneratedLabels
 from tasks.bibtex.metrics import best_threshold
 from tasks.bibtex.models.feedforward import FeedForward
 from tasks.bibtex.module import GRID, MultiLabel
+from tests.tasks.trainers import quiet
 
 
 class Hooked(FeedForward):
@@ -46,10 +47,7 @@ def run(
     torch.manual_seed(0)
     data = GeneratedLabels(60, 20, batch_size=20, n_train=200, n_test=80, holdout=holdout)
     module = MultiLabel(network, partial(torch.optim.Adam, lr=3e-3), threshold=threshold)
-    trainer = L.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, num_sanity_val_steps=0, inference_mode=False,
-    )  # fmt: skip
+    trainer = quiet(epochs)
     trainer.fit(module, data)
     return trainer, module, data
 
@@ -114,9 +112,6 @@ def test_schedules_advance_by_step_or_epoch() -> None:
             network, partial(torch.optim.SGD, lr=1.0), partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.1),
             scheduler_interval=interval,
         )  # fmt: skip
-        trainer = L.Trainer(
-            max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, num_sanity_val_steps=0,
-        )  # fmt: skip
+        trainer = quiet(1)
         trainer.fit(module, data)
         assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(expected)

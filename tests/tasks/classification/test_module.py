@@ -19,6 +19,7 @@ from tasks.classification.module import LOSSES, Classification
 from tasks.classification.network import Classifier
 from tasks.engine.job import run_job
 from tasks.engine.store import read_csv
+from tests.tasks.trainers import quiet
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 
@@ -33,10 +34,7 @@ def make(adjoint: fpi.Adjoint, architecture: str = "conv", probe: int = 2, loss:
 
 def fit(module: Classification, epochs: int = 2, **options: object) -> tuple[L.Trainer, DigitsData]:
     data = DigitsData(**({"image_shape": (1, 16, 16), "batch_size": 50, "n_train": 200, "n_test": 60} | options))  # type: ignore[arg-type]
-    trainer = L.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, num_sanity_val_steps=0, inference_mode=False,
-    )  # fmt: skip
+    trainer = quiet(epochs)
     trainer.fit(module, data)
     return trainer, data
 

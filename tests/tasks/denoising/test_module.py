@@ -21,6 +21,7 @@ from tasks.denoising.module import Denoising
 from tasks.engine.image_quality import psnr
 from tasks.engine.job import run_job
 from tasks.engine.store import read_csv
+from tests.tasks.trainers import quiet
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 
@@ -44,10 +45,7 @@ def make_layer() -> FPIDenoiser:
 
 def fit(network: Denoiser, epochs: int = 2, **options: object) -> tuple[L.Trainer, Denoising, EmbeddedData]:
     module, data = Denoising(network, partial(torch.optim.Adam, lr=1e-3), sigma=25), make_data(**options)
-    trainer = L.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, num_sanity_val_steps=0, gradient_clip_val=0.1, inference_mode=False,
-    )  # fmt: skip
+    trainer = quiet(epochs, gradient_clip_val=0.1)
     trainer.fit(module, data)
     return trainer, module, data
 

@@ -21,6 +21,7 @@ from tasks.flow.fpi_module import fpi_refinement, refined
 from tasks.flow.initialisers import make
 from tasks.flow.module import EnergyModule, FlowModule, FlowNetModule
 from tasks.flow.unet import UNet
+from tests.tasks.trainers import quiet
 
 Batch = dict[str, Any]
 
@@ -52,16 +53,7 @@ class Shifted(pl.LightningDataModule):
 def fit(module: FlowModule, epochs: int = 1) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer = pl.Trainer(
-            max_epochs=epochs,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            inference_mode=False,
-        )
+        trainer = quiet(epochs)
         trainer.fit(module, datamodule=Shifted())
     return {name: value.item() for name, value in trainer.callback_metrics.items()}
 

@@ -23,6 +23,7 @@ from tasks.restoration.models import FixedPoint, RelaxedPODM, Restorer
 from tasks.restoration.module import Restoration
 from tasks.restoration.operators import Problem
 from tasks.restoration.plugged import PODMRestorer
+from tests.tasks.trainers import quiet
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 STAGE: dict[str, Any] = {"channels": 3, "dilations": [1, 1]}
@@ -38,10 +39,7 @@ def fit(network: Restorer, epochs: int = 2) -> tuple[L.Trainer, Restoration, Emb
         partial(torch.optim.Adam, lr=1e-3),
         partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=epochs),
     )
-    trainer = L.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, num_sanity_val_steps=0, gradient_clip_val=0.1, inference_mode=False,
-    )  # fmt: skip
+    trainer = quiet(epochs, gradient_clip_val=0.1)
     trainer.fit(module, data)
     return trainer, module, data
 

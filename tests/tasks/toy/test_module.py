@@ -15,6 +15,7 @@ import fpi
 from tasks.toy.data import ToyData
 from tasks.toy.models import feedforward, fpi_gd, fpi_nn
 from tasks.toy.module import ToyRegression
+from tests.tasks.trainers import quiet
 
 
 def gd(init_scale: float = 0.1, steps: int = 50) -> fpi.FPI_GD:
@@ -26,15 +27,7 @@ def gd(init_scale: float = 0.1, steps: int = 50) -> fpi.FPI_GD:
 def fit(module: ToyRegression, epochs: int = 2) -> pl.Trainer:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer = pl.Trainer(
-            max_epochs=epochs,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
+        trainer = quiet(epochs)
         trainer.fit(module, datamodule=ToyData("box", seed=0, train_samples=300, test_samples=40))
     return trainer
 

@@ -21,6 +21,7 @@ from tasks.vae.data import GeneratedFaces, as_float
 from tasks.vae.inversion import Inversion
 from tasks.vae.module import ImageGeneration
 from tasks.vae.networks import VAE
+from tests.tasks.trainers import quiet
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 
@@ -38,10 +39,7 @@ def fit(inversion: Inversion | None, epochs: int = 4, **options: Any) -> tuple[L
     torch.manual_seed(0)
     network, optimizer = VAE([4, 8], 4, 8), partial(torch.optim.Adam, lr=1e-3)
     module = ImageGeneration(network, optimizer, 1e-3, inversion, distances=["fd_random"], **options)
-    trainer = L.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, num_sanity_val_steps=0, inference_mode=False,
-    )  # fmt: skip
+    trainer = quiet(epochs)
     torch.manual_seed(1)
     trainer.fit(module, make_data())
     return trainer, module
