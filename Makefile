@@ -36,7 +36,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@touch $@
 
 test: setup ## Run the tests (ARGS='-m "not slow"' for the quick ones; FPI_DATA=... for those on real data)
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-faults: setup ## Kill every task's smoke runs at random moments, 5 times each, and compare the results (half an hour)
 	FPI_FAULTS=5 $(RUN) -m pytest tests/e2e/faults $(ARGS)
