@@ -68,6 +68,10 @@ class BackwardFPI(Adjoint):
 
     solver: Solver | None = None
 
+    def __post_init__(self) -> None:
+        if self.solver is not None and not isinstance(self.solver, Solver):
+            raise TypeError(f"BackwardFPI(solver={self.solver!r}): expected a solver, such as fpi.Picard()")
+
     def cotangent(
         self, linear: Tape | Differentiable, v: State, c0: State | None = None
     ) -> tuple[State, SolveInfo | None]:

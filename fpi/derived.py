@@ -73,13 +73,15 @@ class TangentMap(FlatMap):
         constant = linear.push([torch.zeros_like(leaf) for leaf in x], tangents)
         if torch._C._are_functorch_transforms_active():
             return Step(
-                lambda u: add(linear.push(u), constant), affine=Affine(linear.push, linear.x), precision=self.precision
+                lambda u: add(linear.push(u), constant),
+                affine=Affine(linear.push, linear.x, role="forward-mode"),
+                precision=self.precision,
             )
         tape, marks = Tape(self.base, x, inner, self.needs), self.per_sample
         return Step(
             lambda u: add(tape.push(u), constant),
             None if marks is None else lambda rows: self.bind(take_marked(leaves, marks, rows)),
-            affine=Affine(tape.push, tape.x),
+            affine=Affine(tape.push, tape.x, role="forward-mode"),
             precision=self.precision,
         )
 

@@ -83,12 +83,12 @@ def fixed_point(
 
     Raises:
         FixedPointError: non-finite values, or no convergence under `on_failure="raise"`.
+        TypeError: x0, the solver or the adjoint is something else.
         ValueError: g changes the state's shape, dtype or device, changes it in place, or hides tensors that require
             gradients.
         NotImplementedError: forward mode over forward mode, or forward mode with an adjoint that has none.
     """
-    solver = Picard() if solver is None else solver
-    adjoint = BackwardFPI() if adjoint is None else adjoint
+    solver, adjoint = chosen(solver, adjoint)
     if torch.is_inference_mode_enabled():  # g may need autograd itself: FPI_GD's energy without a closed form
         with torch.inference_mode(False), torch.no_grad():
             x0, args = pytree.tree_map_only(torch.Tensor, _as_normal, (x0, args))
@@ -106,6 +106,25 @@ def fixed_point(
         leaves, info = solve_node(call, x_leaves, map_.leaves)
     x: Any = leaves[0] if map_.x_spec.is_leaf() else pytree.tree_unflatten(leaves, map_.x_spec)
     return (x, info) if return_info else x
+
+
+def chosen(solver: Solver | None, adjoint: Adjoint | None) -> tuple[Solver, Adjoint]:
+    """The solver and the adjoint, or the defaults for what is `None`.
+
+    Raises:
+        TypeError: one of them is something else, the class instead of an object of it for example.
+    """
+    solver = Picard() if solver is None else solver
+    adjoint = BackwardFPI() if adjoint is None else adjoint
+    if not isinstance(solver, Solver):
+        raise TypeError(f"solver={_shown(solver)}: expected a solver, such as fpi.Picard() or fpi.Anderson()")
+    if not isinstance(adjoint, Adjoint):
+        raise TypeError(f"adjoint={_shown(adjoint)}: expected an adjoint, such as fpi.BackwardFPI()")
+    return solver, adjoint
+
+
+def _shown(value: Any) -> str:
+    return value.__name__ if isinstance(value, type) else repr(value)
 
 
 def _as_normal(x: Tensor) -> Tensor:

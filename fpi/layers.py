@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from fpi.adjoints import Adjoint, BackwardFPI
+from fpi.adjoints import Adjoint
 from fpi.contraction import hold
-from fpi.fixed_point import fixed_point
+from fpi.fixed_point import chosen, fixed_point
 from fpi.info import SolveInfo
 from fpi.onednn import chain, linear, take_activation
 from fpi.parameters import lock_of
-from fpi.solvers import Picard, Solver
+from fpi.solvers import Solver
 
 
 class FPILayer(nn.Module):
@@ -45,8 +45,7 @@ class FPILayer(nn.Module):
         super().__init__()
         self.g = g
         self.state_shape = None if state_shape is None else tuple(state_shape)
-        self.solver = Picard() if solver is None else solver
-        self.adjoint = BackwardFPI() if adjoint is None else adjoint
+        self.solver, self.adjoint = chosen(solver, adjoint)
         self.info = None
 
     @hold()
@@ -90,24 +89,41 @@ class FPI_NN(FPILayer):
     """FPI_NN (thesis 4.5.1): g is a network on the concatenation [x, z] (eq. 5.5).
 
     Args:
-        net: an `nn.Sequential` whose first layer, `Linear` or `Conv2d`, takes [x, z] along dimension 1.  That
-            layer is split into a map of x and a map of z, which is evaluated once per solve; parameters, their
-            names and the outputs are those of the network on the concatenation.
-        state_shape, solver, adjoint: as for `FPILayer`; the state's shape is inferred from the first layer.
+        net: a module that takes [x, z], concatenated along dimension 1, and returns x's shape.  The first layer of
+            an `nn.Sequential`, if it is `Linear` or an ungrouped `Conv2d`, is split into a map of x and a map of z,
+            which is evaluated once per solve; parameters, their names and the outputs are those of the network on
+            the concatenation.
+        state_shape, solver, adjoint: as for `FPILayer`; of a split network the state's shape is inferred.
     """
 
-    def __init__(self, net: nn.Sequential, **options: Any) -> None:
-        super().__init__(ConcatenatedInput(net), **options)
+    def __init__(self, net: nn.Module, **options: Any) -> None:
+        super().__init__(SplitInput(net) if _can_be_split(net) else ConcatenatedInput(net), **options)
+
+
+def _can_be_split(net: Any) -> TypeGuard[nn.Sequential]:
+    first = next(iter(net), None) if isinstance(net, nn.Sequential) else None
+    return isinstance(first, nn.Linear) or (isinstance(first, nn.Conv2d) and first.groups == 1)
 
 
 class ConcatenatedInput(nn.Module):
+    """g(x, z) = net([x, z]) as it is written."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        if not isinstance(net, nn.Module):
+            raise TypeError(f"FPI_NN needs an nn.Module that takes [x, z], got {getattr(net, '__name__', net)!r}")
+        self.net = net
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        out: Tensor = self.net(torch.cat([x, z], 1))
+        return out
+
+
+class SplitInput(nn.Module):
     """g(x, z) = net([x, z]) with the first layer's z-part hoisted out of the iteration."""
 
     def __init__(self, net: nn.Sequential) -> None:
         super().__init__()
-        first = net[0]
-        if not isinstance(first, nn.Linear | nn.Conv2d) or (isinstance(first, nn.Conv2d) and first.groups != 1):
-            raise TypeError(f"the first layer must be Linear or ungrouped Conv2d on [x, z], got {type(first).__name__}")
         self.net = net
 
     def state_shape_for(self, z: Tensor) -> tuple[int, ...]:
@@ -189,7 +205,7 @@ class GradientStep(nn.Module):
             with torch.enable_grad():
                 alias = x.view_as(x) if attach and x.requires_grad else x.detach().requires_grad_()
                 value = self._energy(alias, z)
-                (gradient,) = torch.autograd.grad(value.sum(), alias, create_graph=attach)
+                gradient = _derivative(value, alias, attach)
             value = value if attach else value.detach()
         return self.step_size * value, self.step_size * gradient
 
@@ -211,5 +227,14 @@ class GradientStep(nn.Module):
         with torch.enable_grad():
             # an alias, so that the derivative is the partial one even where z depends on x
             alias = x.view_as(x) if attach and x.requires_grad else x.detach().requires_grad_()
-            (found,) = torch.autograd.grad(self._energy(alias, z).sum(), alias, create_graph=attach)
-        return found
+            return _derivative(self._energy(alias, z), alias, attach)
+
+
+def _derivative(energies: Tensor, x: Tensor, create_graph: bool) -> Tensor:
+    """∂f/∂x of every sample."""
+    found: Tensor | None = None
+    if energies.requires_grad:
+        (found,) = torch.autograd.grad(energies.sum(), x, create_graph=create_graph, allow_unused=True)
+    if found is None:
+        raise ValueError("the energy does not depend on its first argument x: every x is a fixed point")
+    return found

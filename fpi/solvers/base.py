@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from fpi.criteria import Criterion, Relative
+from fpi.criteria import Absolute, Criterion, Relative
 from fpi.info import OnFailure, SolveInfo
 from fpi.onednn import repeated
 from fpi.solvers.samples import agree
@@ -62,6 +62,9 @@ class Solver:
             value, other = getattr(self, name), ' or "auto"' * (name == "check_every")
             if not (isinstance(value, int) and value >= 1 or other and value == "auto"):
                 raise ValueError(f"{type(self).__name__}({name}=...) must be an integer ≥ 1{other}, got {value!r}")
+        if not isinstance(self.criterion, Relative | Absolute):
+            given = f"{type(self).__name__}(criterion={self.criterion!r})"
+            raise TypeError(f"{given}: expected fpi.Relative(tol) or fpi.Absolute(tol)")
         if self.on_failure not in ("warn", "raise", "ignore"):
             raise ValueError(f"on_failure must be 'warn', 'raise' or 'ignore', got {self.on_failure!r}")
 

@@ -20,11 +20,13 @@ class Affine:
         product: c ↦ M c.
         transposed: u ↦ Mᵀ u.
         constant: b, where it is at hand.
+        role: which derivative the solve is for, for messages: "backward" or "forward-mode".
     """
 
     product: Callable[[State], State]
     transposed: Callable[[State], State]
     constant: State | None = None
+    role: str = "backward"
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ class Watch:
 
     def __init__(self, solver: Solver, step: Step, x: State) -> None:
         self.solver, self.step, self.name = solver, step, type(solver).__name__
+        if step.affine is not None:
+            self.name += f" ({step.affine.role} solve)"
         self.batch, self.like = x[0].shape[0], x[0]
         self.tol = solver.criterion.threshold(step.precision or self.like.dtype)
         self.n = self.gap = 0

@@ -35,7 +35,7 @@ def test_where_it_stagnates_it_says_so() -> None:
     """I − M skew-symmetric: every residual is orthogonal to its product, where the textbook method divides by 0."""
     skew = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=DOUBLE)
     v = torch.tensor([[1.0, 0.0], [0.3, -2.0]], dtype=DOUBLE)
-    with pytest.warns(fpi.ConvergenceWarning, match="BiCGStab: 0/2"):
+    with pytest.warns(fpi.ConvergenceWarning, match=r"BiCGStab \(backward solve\): 0/2"):
         c, _ = backward(torch.eye(2, dtype=DOUBLE) - skew, v, fpi.BackwardFPI(fpi.BiCGStab(max_iter=20)))
     assert torch.isfinite(c).all()
 

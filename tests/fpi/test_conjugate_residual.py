@@ -37,7 +37,7 @@ def test_fewest_products_of_all_solvers() -> None:
 
 def test_without_symmetry_it_says_that_it_failed() -> None:
     skew = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=DOUBLE)
-    with pytest.warns(fpi.ConvergenceWarning, match="ConjugateResidual: 0/1"):
+    with pytest.warns(fpi.ConvergenceWarning, match=r"ConjugateResidual \(backward solve\): 0/1"):
         c, _ = backward(
             torch.eye(2, dtype=DOUBLE) - skew,
             torch.ones(1, 2, dtype=DOUBLE),

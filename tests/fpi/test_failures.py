@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import fpi
 from tests.fpi.problems import CUT_SOLVERS, DOUBLE, EXACT, make_gd, make_nn, one_hard, picard, turning
@@ -119,6 +120,20 @@ def test_bad_options_are_named(option: dict[str, object]) -> None:
             kind(**option)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: fpi.Picard(criterion=1e-6), r"Picard\(criterion=1e-06\): expected fpi.Relative"),  # type: ignore[arg-type]
+        (lambda: fpi.BackwardFPI("picard"), r"BackwardFPI\(solver='picard'\): expected a solver"),  # type: ignore[arg-type]
+        (lambda: fpi.fixed_point(torch.cos, torch.zeros(1, 1), solver=fpi.Picard), "solver=Picard: expected a solver"),  # type: ignore[call-overload]
+        (lambda: fpi.FPILayer(nn.Tanh(), adjoint=fpi.BackwardFPI), "adjoint=BackwardFPI: expected an adjoint"),  # type: ignore[arg-type]
+    ],
+)
+def test_something_else_than_an_option_is_named(wrong: Callable[[], object], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        wrong()
+
+
 @pytest.mark.parametrize("adjoint", BACKWARD.values(), ids=BACKWARD)
 class TestIncomingGradient:
     @pytest.mark.parametrize("value", [float("inf"), float("nan")])
@@ -157,7 +172,7 @@ def test_a_diverging_backward_solve_raises(order: int) -> None:
         solver=fpi.Picard(damping=0.25),
         adjoint=fpi.BackwardFPI(fpi.Picard(max_iter=2000)),
     )
-    with pytest.raises(fpi.FixedPointError, match="the iteration diverges"):
+    with pytest.raises(fpi.FixedPointError, match=r"Picard \(backward solve\): .* the iteration diverges"):
         torch.autograd.grad(x.sum(), w, create_graph=order == 2)
 
 
@@ -166,5 +181,6 @@ def test_a_capped_backward_solve_follows_its_own_policy(z: Tensor) -> None:
     for policy, expected in (("warn", fpi.ConvergenceWarning), ("raise", fpi.FixedPointError)):
         layer = make_nn(adjoint=fpi.BackwardFPI(fpi.Picard(max_iter=2, on_failure=policy)))
         value = layer(z).sum()
-        with pytest.warns(expected) if policy == "warn" else pytest.raises(expected):
+        said = {"match": r"Picard \(backward solve\): 0/5 samples"}
+        with pytest.warns(expected, **said) if policy == "warn" else pytest.raises(expected, **said):
             value.backward()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 import fpi
-from fpi.layers import ConcatenatedInput
+from fpi.layers import SplitInput
 from tests.fpi.problems import SmoothEnergy, make_gd, make_nn
 
 
@@ -22,7 +24,7 @@ def test_split_convolution_equals_the_concatenation() -> None:
     net = nn.Sequential(
         nn.Conv2d(2 + 1, 4, 3, padding=1, padding_mode="reflect"), nn.ReLU(), nn.Conv2d(4, 2, 3, padding=1)
     )
-    g = ConcatenatedInput(net)
+    g = SplitInput(net)
     z, x = torch.randn(2, 1, 6, 5), torch.randn(2, 2, 6, 5)
     torch.testing.assert_close(g(x, g.inject(z)), net(torch.cat([x, z], 1)))
     assert fpi.FPI_NN(net).initial_state(z).shape == (2, 2, 6, 5)
@@ -101,9 +103,47 @@ def test_step_size_must_be_positive() -> None:
         fpi.FPI_GD(SmoothEnergy(2, 2), step_size=0.0)
 
 
-def test_first_layer_must_be_splittable() -> None:
-    with pytest.raises(TypeError, match="first layer"):
-        fpi.FPI_NN(nn.Sequential(nn.ReLU(), nn.Linear(3, 3)))
+class Residual(nn.Module):
+    """A network that is no `nn.Sequential`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 3)
+
+    def forward(self, joined: Tensor) -> Tensor:
+        return 0.3 * torch.tanh(self.linear(joined)) + 0.1 * joined[:, :3]
+
+
+@pytest.mark.parametrize(
+    "net",
+    [Residual(), nn.Sequential(nn.Tanh(), nn.Linear(6, 3), nn.Tanh()), nn.Linear(6, 3), nn.Sequential(Residual())],
+    ids=["module", "activation first", "one layer", "nested"],
+)
+def test_any_network_of_x_and_z(net: nn.Module) -> None:
+    net = copy.deepcopy(net).double()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.mul_(0.3)
+    layer = fpi.FPI_NN(net)
+    z = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    x = layer(z)
+    torch.testing.assert_close(x, net(torch.cat([x, z], 1)))
+    assert torch.autograd.gradcheck(lambda z, *_: layer(z), (z, *net.parameters()), fast_mode=True)
+
+
+def test_a_function_is_no_network() -> None:
+    with pytest.raises(TypeError, match="needs an nn.Module.*got 'tanh'"):
+        fpi.FPI_NN(torch.tanh)
+
+
+def test_an_energy_without_x_is_named() -> None:
+    class Constant(nn.Module):
+        def forward(self, x: Tensor, z: Tensor) -> Tensor:
+            return z.square().sum(1)
+
+    for z in (torch.randn(3, 2), torch.randn(3, 2, requires_grad=True)):
+        with pytest.raises(ValueError, match="does not depend on its first argument"):
+            fpi.FPI_GD(Constant(), step_size=0.1)(z)
 
 
 def test_z_too_wide_is_named() -> None:

@@ -169,5 +169,5 @@ def test_bad_options_are_refused_when_it_is_made() -> None:
 def test_the_cap_is_announced() -> None:
     b = torch.ones(2, 6, dtype=DOUBLE, requires_grad=True)
     x = solved_elsewhere(contraction(6, 3.0), b, fpi.NormalCG(max_iter=2, criterion=NEARLY))
-    with pytest.warns(fpi.ConvergenceWarning, match="ConjugateGradient: 0/2"):
+    with pytest.warns(fpi.ConvergenceWarning, match=r"ConjugateGradient \(backward solve\): 0/2"):
         x.sum().backward()
