@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tasks.engine.environment import hardware
+from tasks.engine.environment import git_state, hardware
+from tasks.engine.store import ROOT
 
 
 @dataclass
@@ -106,8 +108,11 @@ def write(
     if show:
         Console().print(table)
     if target is not None:
+        git = git_state(ROOT)
         record = {
             "benchmark": name,
+            "commit": (git["commit"] or "unknown") + ("+changes" if git["dirty"] else ""),
+            "date": datetime.now(UTC).date().isoformat(),
             "hardware": hardware(),
             "threads": threads,
             "torch": str(torch.__version__),
@@ -138,6 +143,8 @@ def markdown(record: Mapping[str, Any]) -> str:
         f"{record['hardware']}, {record['threads']} thread(s), torch {record['torch']}. Seconds, or bytes where said; "
         "the least of several interleaved repeats. The ratio is the first of its two names over the second.",
     ]
+    if "commit" in record:
+        lines += ["", f"Commit {record['commit']}, {record['date']}."]
     if "versions" in record:
         lines += ["", "Versions: " + ", ".join(f"{name} {version}" for name, version in record["versions"].items())]
     lines += ["", "| comparison | ratio | values |", "|---|---|---|"]
