@@ -6,8 +6,9 @@
 1. job: a whole job (data, training, checkpoints, W&B offline, test, pictures) over a bare loop of the same steps and
    evaluations, which ends with the same weights (bounds: 1.05 for Bibtex, 1.02 for denoising);
 2. start: from the start of `scripts/train.py` to its first training step, by stage, the least of several (bound: 8 s);
-3. report: `scripts/report.py all` over 500 runs, copies of those in `results/` (bound: 10 s): unchanged, with one run
-   more, and with all figures drawn anew; and the largest of its pages opening in Chromium (bound: 2 s; FPI_CHROMIUM).
+3. report: `scripts/report.py all` over 500 runs, copies of those in `results/` (bound: 10 s), as a command that starts
+   from nothing: unchanged, with one run more, and with all figures drawn anew; and the largest of its pages opening in
+   Chromium (bound: 2 s; FPI_CHROMIUM).
 
 The Bibtex data are used if they are there, else a generated sample.
 """
@@ -33,7 +34,7 @@ import torch
 from common import Row, write
 from hydra import compose, initialize_config_dir
 
-from tasks.engine import data, report_cli, store
+from tasks.engine import data, store
 from tasks.engine.config import resolve
 from tasks.engine.job import run_job
 
@@ -123,10 +124,11 @@ def report_rows(repeats: int) -> tuple[list[Row], str | None]:
 
         def build() -> float:
             started = time.perf_counter()
-            report_cli.main(["all", f"results_dir={results}"])
+            command = [sys.executable, "scripts/report.py", "all", f"results_dir={results}"]
+            subprocess.run(command, cwd=store.ROOT, check=True, stdout=subprocess.DEVNULL)
             return time.perf_counter() - started
 
-        build()  # imports
+        build()  # the figures
         again = min(build() for _ in range(repeats))
         more = next(results.glob("*/*/*/seed*"))
         shutil.copytree(more, more.with_name("seed9999"))
@@ -144,8 +146,12 @@ def report_rows(repeats: int) -> tuple[list[Row], str | None]:
 
 
 def copy_runs(source: Path, target: Path, count: int) -> int:
-    """Copy the finished jobs of `source`, without checkpoints, then again as further seeds, until there are `count`."""
-    jobs = [path.parent for path in sorted(source.glob("*/*/*/seed*/run.json")) if path.parts[-5] != "smoke"]
+    """Copy finished jobs of `source`, without checkpoints, then again as further seeds, until there are `count`.
+
+    Low seeds come first, so that no task, row or figure is missing where there are more jobs.
+    """
+    found = [path.parent for path in source.glob("*/*/*/seed*/run.json") if path.parts[-5] != "smoke"]
+    jobs = sorted((job for job in found if job.name[4:].isdigit()), key=lambda job: (int(job.name[4:]), job))
     copied = 0
     for seed in counting():
         for job in jobs:

@@ -31,7 +31,7 @@ def figures(runs: Sequence[Run], out: Path) -> list[plots.FigureFile]:
 
 
 def _training(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
-    fig, axes = plt.subplots(1, 2, figsize=(11, 4.5), sharey=True, layout="constrained")
+    fig, axes = plt.subplots(1, 2, figsize=(11, 4.5), sharey=True)
     rows: Table = []
     for ax, (protocol, title) in zip(axes, PROTOCOLS.items(), strict=True):
         rows += _bands(ax, runs, protocol, list(ROWS), lambda run: run.curve("val/f1"), ("epoch", "f1"))
@@ -47,7 +47,7 @@ def _training(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
 
 
 def _solver(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
-    fig, axes = plt.subplots(2, 2, figsize=(9, 6), sharex=True, layout="constrained")
+    fig, axes = plt.subplots(2, 2, figsize=(9, 6), sharex=True)
     rows: Table = []
     for ax, (name, title) in zip(axes.flat, SOLVER.items(), strict=True):
         found = _bands(ax, runs, "paper", ["fpi_gd", "fpi_nn"], _of(name), ("epoch", "value"), logarithmic=True)

@@ -49,7 +49,7 @@ def _training(runs: Sequence[Run], out: Path, prefix: str, name: str, suffix: st
         ("seconds of training", "test accuracy (%)", _accuracy_by_time),
         ("epoch", "seconds an epoch", _seconds_by_epoch),
     ]
-    fig, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    fig, axes = plt.subplots(1, 3, figsize=(13, 4))
     rows = _panels(axes, panels, runs, prefix)
     for ax in axes[:2]:
         _zoom(ax)
@@ -71,7 +71,7 @@ def _theorem(runs: Sequence[Run], out: Path, prefix: str, name: str, suffix: str
         "jfb/norm": "largest ‖∂R/∂u‖ measured",
     }
     panels = [("epoch", title, _of(metric)) for metric, title in titles.items()]
-    fig, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    fig, axes = plt.subplots(1, 3, figsize=(13, 4))
     rows = _panels(axes, panels, runs, prefix)
     for ax in axes[:2]:
         ax.set_ylim(max(-1.02, min(0.0, ax.get_ylim()[0])), 1.02)
@@ -93,7 +93,7 @@ def _solves(runs: Sequence[Run], out: Path, prefix: str, name: str, suffix: str)
         ("epoch", "backward iterations", _of("solver/backward_iterations")),
         ("epoch", "Jacobian products so far, one a sample", _of("cost/jacobian_products")),
     ]
-    fig, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    fig, axes = plt.subplots(1, 3, figsize=(13, 4))
     rows = _panels(axes, panels, runs, prefix)
     for ax in axes:
         ax.set_ylim(bottom=0)
@@ -110,7 +110,7 @@ def _table(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
     stand_in = any(run.run["stand_in"] for run in runs)
     reported = {} if stand_in else {f"{name}, reported": accuracy for name, accuracy in REPORTED[task].items()}
     rows: Table = []
-    fig, ax = plt.subplots(figsize=(8, 5), layout="constrained")
+    fig, ax = plt.subplots(figsize=(8, 5))
     places = {label: -place for place, label in enumerate([*ROWS[task].values(), *reported])}
     for protocol, marker in zip(PROTOCOLS, "os", strict=True):
         for row, label in ROWS[task].items():

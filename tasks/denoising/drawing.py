@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from tasks.engine.images import Arrays, beside_truth, show
+from tasks.engine.images import Arrays, Picture, beside_truth, grid
 
 SHOWN = (1, 2, 4, 8, 16, 32, 64)  # the iterations whose images are kept
 
@@ -17,9 +16,10 @@ def draw_triptychs(arrays: Arrays) -> Figure:
 
 def draw_iterates(arrays: Arrays) -> Figure:
     """x_1, x_2, x_4, ... and x̂ of one image with PSNR (figure 6.2)."""
-    count, height, width = arrays["iterates"].shape
-    fig, axes = plt.subplots(2, count // 2, figsize=(10, 5.6 * height / width), layout="constrained")
     names = [f"$x_{{{step}}}$" for step in SHOWN] + [r"$\hat{x}$"]
-    for ax, image, name, value in zip(axes.flat, arrays["iterates"], names, arrays["psnr_iterates"], strict=True):
-        show(ax, image, f"{name}, {value:.2f} dB")
-    return fig
+    pictures = [
+        Picture(image, f"{name}, {value:.2f} dB")
+        for image, name, value in zip(arrays["iterates"], names, arrays["psnr_iterates"], strict=True)
+    ]
+    half = len(pictures) // 2
+    return grid([pictures[:half], pictures[half:]], 10)

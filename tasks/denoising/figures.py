@@ -82,7 +82,7 @@ def _per_iteration(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
 
         return curve
 
-    fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    fig, axes = plt.subplots(1, 2, figsize=(11, 4.2))
     titles = {"psnr": "PSNR (dB)", "residual": "relative change, eq. 5.4"}
     rows: Table = []
     for ax, (name, title) in zip(axes, titles.items(), strict=True):
@@ -105,7 +105,7 @@ def _per_iteration(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
 
 
 def _training(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
-    fig, axes = plt.subplots(2, len(LEVELS), figsize=(13, 7.5), sharex=True, layout="constrained")
+    fig, axes = plt.subplots(2, len(LEVELS), figsize=(13, 7.5), sharex=True)
     rows: Table = []
     trained = [row for row in ROWS if row != "nlm"]
     for line, protocol in zip(axes, PROTOCOLS, strict=True):
@@ -117,7 +117,7 @@ def _training(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
             if values := [row["psnr"] for row in found]:
                 ax.set_ylim(max(values) - 4, max(values) + 0.2)  # a diverging run would hide the others
     fig.supxlabel("epoch")
-    fig.supylabel("PSNR (dB)")
+    fig.supylabel("PSNR (dB)", x=0.004)
     caption = (
         "PSNR per epoch on the images that select the epoch: the test images (above) and held-out training images "
         "(below). Mean over the seeds, 95 % interval; rows are cut at the bottom and end where training diverged."
@@ -126,7 +126,7 @@ def _training(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
 
 
 def _solver(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
-    fig, axes = plt.subplots(2, 2, figsize=(10, 7), sharex=True, layout="constrained")
+    fig, axes = plt.subplots(2, 2, figsize=(10, 7), sharex=True)
     rows: Table = []
     for ax, (name, title) in zip(axes.flat, SOLVER.items(), strict=True):
         found = _bands(ax, runs, "paper", LAYERS, _of(name), ("epoch", "value"), name.endswith("iterations"))
@@ -150,7 +150,7 @@ def _robustness(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         levels = sorted(float(name.removeprefix(prefix)) for name in run.run["metrics"] if name.startswith(prefix))
         return levels, [run.metric(f"{prefix}{level:g}") for level in levels]
 
-    fig, ax = plt.subplots(figsize=(7, 4.8), layout="constrained")
+    fig, ax = plt.subplots(figsize=(7, 4.8))
     rows = _bands(ax, runs, "honest", list(ROWS), curve, ("sigma", "psnr"))
     ax.axvline(LEVEL, color="0.7", linewidth=0.8)
     ax.set_xlabel("σ of the test noise (of 255)")

@@ -143,7 +143,8 @@ def _figures(task: str, runs: list[Run], folder: Path) -> list[dict[str, str]]:
         return there
     out = figures.clear(folder)
     module = _task_module(task, "figures")
-    return figures.keep(folder, state, module.figures(runs, out) if module and runs else [])
+    with figures.collecting_rarely():
+        return figures.keep(folder, state, module.figures(runs, out) if module and runs else [])
 
 
 def _task_module(task: str, name: str) -> Any:

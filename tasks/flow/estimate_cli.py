@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
     written = str(options.output)
     if options.png:
         picture = options.output.with_suffix(".png")
-        Image.fromarray(flow_to_rgb(flow.cpu()).permute(1, 2, 0).numpy()).save(picture)
+        Image.fromarray(flow_to_rgb(flow.cpu().numpy())).save(picture)
         written += f", {picture}"
     console.say(
         f"{written}: {flow.shape[2]}x{flow.shape[1]} pixels, longest motion {float(flow.norm(dim=0).max()):.2f}"

@@ -8,12 +8,11 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from tasks.engine import plots
 from tasks.engine.store import Run
-from tasks.flow.figures_flow import comparison, error_map, over_iterations
+from tasks.flow.figures_flow import comparison, error_map, mean_error, over_iterations
 from tasks.flow.pictures import as_flow, read_examples
 from tasks.flow.rows import CHAIRS, ROWS, SINTEL, by_seed, columns
 
@@ -66,7 +65,7 @@ def _curves(
 
 def _convergence(runs: Sequence[Run], out: Path, task: str, item: str) -> plots.FigureFile | None:
     """Residuals of one trained layer's forward and backward solve at every check, one line a solve and seed."""
-    fig, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+    fig, axes = plt.subplots(1, 2, figsize=(9, 4))
     rows: Table = []
     for ax, solve in zip(axes, ("forward", "backward"), strict=True):
         for index, (row, label) in enumerate(ROWS[task].items()):
@@ -101,7 +100,7 @@ def _examples(runs: Sequence[Run], out: Path, task: str, item: str) -> plots.Fig
         return None
     examples = read_examples({label: found[seeds[0]] for label, found in archives.items()})
     rows = [
-        {"pair": example.name, "row": label, "epe": float(error_map(flow, example.truth, example.valid).nanmean())}
+        {"pair": example.name, "row": label, "epe": mean_error(error_map(flow, example.truth, example.valid))}
         for example in examples
         for label, flow in example.estimates.items()
     ]
@@ -116,9 +115,9 @@ def _path(runs: Sequence[Run], out: Path, row: str) -> plots.FigureFile | None:
     if not seeds:
         return None
     path, pair = np.load(paths[seeds[0]]), np.load(examples[seeds[0]])
-    truth, valid = as_flow(pair["truth_0"]), torch.from_numpy(pair["valid_0"])
+    truth, valid = as_flow(pair["truth_0"]), pair["valid_0"]
     flows = sorted((int(name.removeprefix("flow_")), as_flow(path[name])) for name in path.files)
-    rows = [{"step": step, "epe": float(error_map(flow, truth, valid).nanmean())} for step, flow in flows]
+    rows = [{"step": step, "epe": mean_error(error_map(flow, truth, valid))} for step, flow in flows]
     caption = (
         f"One evaluation pair's flow along plain gradient steps on the energy of '{ROWS[SINTEL][row]}' "
         f"(seed {seeds[0]})."

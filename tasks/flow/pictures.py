@@ -1,4 +1,4 @@
-"""The examples that runs keep, read and drawn: estimates beside the truth."""
+"""The examples that runs keep, read and drawn: estimates beside the truth. Without torch, for the report."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
-from torch import Tensor
 
 from tasks.flow.figures_flow import Example, comparison
 
@@ -20,10 +18,10 @@ def read_examples(archives: Mapping[str, Path]) -> list[Example]:
     return [
         Example(
             name=str(name),
-            frame1=torch.from_numpy(first[f"frame1_{index}"]).float() / 255,
+            frame1=first[f"frame1_{index}"],
             estimates={label: as_flow(archive[f"flow_{index}"]) for label, archive in loaded.items()},
             truth=as_flow(first[f"truth_{index}"]),
-            valid=torch.from_numpy(first[f"valid_{index}"]),
+            valid=first[f"valid_{index}"],
         )
         for index, name in enumerate(first["names"])
     ]
@@ -38,6 +36,6 @@ def draw_examples(archive: Path) -> Path:
     return target
 
 
-def as_flow(array: np.ndarray) -> Tensor:
+def as_flow(array: np.ndarray) -> np.ndarray:
     """A kept flow, (2, height, width) float32."""
-    return torch.from_numpy(array).float()
+    return array.astype(np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from tasks.engine import plots
-from tasks.engine.images import show
+from tasks.engine.images import Picture, grid
 from tasks.engine.store import Run, read_csv
 from tasks.restoration.rows import PROBLEMS, ROWS, TABLE, by_seed, present
 
@@ -33,7 +33,7 @@ def figures(runs: Sequence[Run], out: Path) -> list[plots.FigureFile]:
 def _convergence(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
     """Φ, relative change and PSNR per iteration: PODM, FISTA, the denoiser prior and the learned rows."""
     kinds = {"objective": "Φ / lowest Φ − 1", "change": "relative change", "psnr": "PSNR (dB)"}
-    fig, axes = plt.subplots(len(PROBLEMS), 3, figsize=(13, 10), squeeze=False, layout="constrained")
+    fig, axes = plt.subplots(len(PROBLEMS), 3, figsize=(13, 10), squeeze=False)
     rows: Table = []
     for line, (problem, title) in zip(axes, PROBLEMS.items(), strict=True):
         for ax, (kind, label) in zip(line, kinds.items(), strict=True):
@@ -72,16 +72,16 @@ def _pictures(runs: Sequence[Run], out: Path, problem: str) -> plots.FigureFile 
     if not found:
         return None
     first = found[0][1]
-    count, columns = len(first["truth"]), len(found) + 2
-    fig, axes = plt.subplots(count, columns, figsize=(2.1 * columns, 2.3 * count), squeeze=False, layout="constrained")
     rows: Table = []
-    for i, line in enumerate(axes):
-        show(line[0], first["input"][i], f"input, {first['psnr_input'][i]:.2f} dB", 8)
-        rows.append({"image": i, "row": "input", "psnr": float(first["psnr_input"][i])})
-        for ax, (label, arrays) in zip(line[1:-1], found, strict=True):
-            show(ax, arrays["restored"][i], f"{label.partition(' (')[0]}, {arrays['psnr_restored'][i]:.2f} dB", 8)
-            rows.append({"image": i, "row": label, "psnr": float(arrays["psnr_restored"][i])})
-        show(line[-1], first["truth"][i], "truth", 8)
+    lines: list[list[Picture]] = []
+    for i, truth in enumerate(first["truth"]):
+        lines.append([])
+        for label, arrays, name in [("input", first, "input"), *((*one, "restored") for one in found)]:
+            value = float(arrays[f"psnr_{name}"][i])
+            lines[i].append(Picture(arrays[name][i], f"{label.partition(' (')[0]}, {value:.2f} dB"))
+            rows.append({"image": i, "row": label, "psnr": value})
+        lines[i].append(Picture(truth, "truth"))
+    fig = grid(lines, 2.1 * len(lines[0]), 8)
     title = f"Restored images, {PROBLEMS[problem]}"
     caption = "The first test images; what the methods start from, what each makes of it, and the truth, with PSNR."
     item = "figure3" if problem == "deblur" else f"figure3-{problem}"
@@ -89,7 +89,7 @@ def _pictures(runs: Sequence[Run], out: Path, problem: str) -> plots.FigureFile 
 
 
 def _training(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
-    fig, axes = plt.subplots(1, len(PROBLEMS), figsize=(13, 4.2), layout="constrained")
+    fig, axes = plt.subplots(1, len(PROBLEMS), figsize=(13, 4.2))
     rows: Table = []
     for ax, (problem, title) in zip(axes, PROBLEMS.items(), strict=True):
         for name in TRAINED:
@@ -106,7 +106,7 @@ def _training(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
 
 
 def _solver(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
-    fig, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    fig, axes = plt.subplots(1, 2, figsize=(10, 4))
     rows: Table = []
     for ax, direction in zip(axes, ("forward", "backward"), strict=True):
         for i, (problem, title) in enumerate(PROBLEMS.items()):

@@ -53,7 +53,7 @@ def _per_step(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
 
 
 def _objective(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
-    fig, axes = plt.subplots(2, 2, figsize=(8, 6), sharex=True, layout="constrained")
+    fig, axes = plt.subplots(2, 2, figsize=(8, 6), sharex=True)
     rows: Table = []
     for ax, (row, title) in zip(axes.flat, PROBLEMS.items(), strict=True):
         ax.set_title(title)
@@ -69,7 +69,7 @@ def _objective(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
                 low, high = zip(*[(m - s, m + s) for m, s in zip(mean, sd, strict=True)], strict=True)
                 ax.fill_between(distance, low, high, alpha=0.25, color=line.get_color(), linewidth=0)
     fig.supxlabel("length of the perturbation of x from the target")
-    fig.supylabel("learned objective")
+    fig.supylabel("learned objective", x=0.006)
     caption = (
         "Learned objective of the first test sample along 10 random directions through its target (first seed): "
         "mean and standard deviation over the directions."
@@ -78,7 +78,7 @@ def _objective(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
 
 
 def _constrained(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
-    fig, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
+    fig, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
     rows: Table = []
     for ax, (kind, name) in zip(axes, (("training", "train/loss"), ("test", "test/loss")), strict=True):
         found = _bands(ax, runs, NETWORKS, _metric(name), ("epoch", "loss"))

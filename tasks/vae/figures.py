@@ -13,8 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from tasks.engine import plots
+from tasks.engine.images import Picture, grid
 from tasks.engine.store import Run
-from tasks.vae.drawing import BETWEEN, KEPT, show
+from tasks.vae.drawing import BETWEEN, KEPT, row_of
 from tasks.vae.rows import CURVES, DISTANCES, ROWS, by_seed, measured
 
 Table = list[dict[str, Any]]
@@ -44,7 +45,7 @@ def figures(runs: Sequence[Run], out: Path) -> list[plots.FigureFile]:
 
 
 def _distance(runs: Sequence[Run], out: Path, name: str) -> plots.FigureFile | None:
-    fig, ax = plt.subplots(figsize=(7, 4.6), layout="constrained")
+    fig, ax = plt.subplots(figsize=(7, 4.6))
     rows = _bands(ax, runs, f"test/{name}", list(ROWS))
     floors = [run.metric(f"test/{name}_floor") for run in runs if f"test/{name}_floor" in run.run["metrics"]]
     if floors and np.isfinite(floors[0]):
@@ -90,12 +91,13 @@ def _gallery(
     ]
     if not lines:
         return None
-    fig, axes = plt.subplots(len(lines), 1, figsize=(9, 1.45 * len(lines) + 0.4), squeeze=False, layout="constrained")
+    pictures: list[list[Picture]] = []
     table: Table = []
-    for ax, (name, run, kind) in zip(axes[:, 0], lines, strict=True):
+    for name, run, kind in lines:
         with np.load(run.directory / "pictures.npz") as arrays:
-            show(ax, arrays[kind][:BETWEEN], name)
+            pictures.append([row_of(arrays[kind][:BETWEEN], name)])
         table.append({"row": run.row, "seed": run.seed, "kind": kind, "mse": run.metric("test/mse")})
+    fig = grid(pictures, 9)
     return plots.save_labelled(fig, out, runs, item, title, table, f"{caption} Seed {lines[0][1].seed}.")
 
 
@@ -105,10 +107,8 @@ def _iterates(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         return None
     with np.load(run.directory / "pictures.npz") as arrays:
         images = [*arrays["iterates"], *arrays["iterates_truth"]]
-    fig, axes = plt.subplots(1, len(images), figsize=(10, 1.8), layout="constrained")
     titles = ["x0 (encoder)", *(f"{step} step{'s' * (step > 1)}" for step in KEPT[1:]), "truth"]
-    for ax, image, title in zip(axes, images, titles, strict=True):
-        show(ax, image[None], title)
+    fig = grid([[row_of(image[None], title) for image, title in zip(images, titles, strict=True)]], 10)
     caption = (
         "The original VAE's decoder inverted by L-BFGS from the encoder's mean, without retraining: the image of the "
         f"iterate after so many evaluations of the energy's gradient. Seed {run.seed}."
@@ -122,7 +122,7 @@ def _inversions(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
     for seed, run in by_seed(runs, "vae").items():
         for name, columns in _read(run.directory / "inversions.csv").items():
             found.setdefault(name, []).append((seed, columns))
-    fig, axes = plt.subplots(1, len(PATHS), figsize=(13, 4.4), layout="constrained")
+    fig, axes = plt.subplots(1, len(PATHS), figsize=(13, 4.4))
     table: Table = []
     for ax, (column, title) in zip(axes, PATHS.items(), strict=True):
         for name, seeds in found.items():
@@ -153,7 +153,7 @@ def _inversions(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
 
 
 def _solver(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
-    fig, axes = plt.subplots(2, 2, figsize=(10, 6.5), sharex=True, layout="constrained")
+    fig, axes = plt.subplots(2, 2, figsize=(10, 6.5), sharex=True)
     rows: Table = []
     for ax, (name, title) in zip(axes.flat, SOLVER.items(), strict=True):
         rows += _bands(ax, runs, name, [row for row in ROWS if row != "vae"])

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 import fpi
+from tasks.engine.images import grid
 from tasks.engine.store import write_csv
 from tasks.vae.data import as_bytes
-from tasks.vae.drawing import BETWEEN, KEPT, show
+from tasks.vae.drawing import BETWEEN, KEPT, row_of
 from tasks.vae.inversion import Inversion
 
 if TYPE_CHECKING:
@@ -62,10 +63,8 @@ def write_pictures(module: ImageGeneration, images: Tensor, directory: Path) -> 
     write_csv(directory / "inversions.csv", curves)
     np.savez_compressed(directory / "pictures.npz", **arrays, **iterates)  # type: ignore[arg-type]
     path = directory / "pictures.png"
-    rows = [arrays[name] for name in ("truth", "reconstruction", "generation", "interpolation")]
-    fig, axes = plt.subplots(len(rows), 1, figsize=(9, 7), layout="constrained")
-    for ax, row, title in zip(axes, rows, ("truth", "reconstruction", "generation", "interpolation"), strict=True):
-        show(ax, row[:BETWEEN], title)
+    kinds = ("truth", "reconstruction", "generation", "interpolation")
+    fig = grid([[row_of(arrays[kind][:BETWEEN], kind)] for kind in kinds], 9)
     fig.savefig(path, dpi=100)
     plt.close(fig)
     return {"reconstructions and generations": path}

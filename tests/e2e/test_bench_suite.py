@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -44,3 +45,14 @@ def test_runs_are_copied_as_further_seeds(tmp_path: Path) -> None:
     runs, _ = store.load_runs(tmp_path / "more", "paper", "tiny")
     assert [run.directory.name for run in runs if run.directory.name != "seed0"] and len(runs) == 5
     assert not list((tmp_path / "more").rglob("*.ckpt"))
+
+
+def test_of_many_runs_the_first_seeds_of_every_row_are_copied(tmp_path: Path) -> None:
+    for row in ("good", "weak"):
+        for seed in (0, 1):
+            add_run(tmp_path / "many", row, seed, 1.0)
+    aside = tmp_path / "many/paper/tiny/good/seed0"
+    shutil.copytree(aside, aside.with_name("seed0.old-20261121-232936"))
+    assert suite.copy_runs(tmp_path / "many", tmp_path / "some", 3) == 3
+    found = sorted(path.relative_to(tmp_path / "some/paper/tiny") for path in tmp_path.glob("some/*/*/*/*"))
+    assert [str(path) for path in found] == ["good/seed0", "good/seed1", "weak/seed0"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,3 +94,13 @@ def test_a_lost_picture_and_an_interrupted_drawing_are_drawn_again(
         with pytest.raises(ZeroDivisionError):
             build(results)
     assert build(results) == "drawing 4"
+
+
+def test_drawing_any_task_does_not_load_torch() -> None:
+    """It would take longer to load than the figures take to draw."""
+    found = (path.parent.name for path in (store.ROOT / "tasks").glob("*/figures.py"))
+    packages = sorted(name for name in found if name != "engine")
+    modules = ", ".join(f"tasks.{package}.{name}" for package in packages for name in ("figures", "claims"))
+    code = f"import sys, tasks.engine.report_cli, {modules}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=store.ROOT, capture_output=True, text=True, check=True)
+    assert len(packages) >= 7 and done.stdout == "False\n"

@@ -64,6 +64,15 @@ def test_labels_of_a_logarithmic_axis_are_plain_text(tmp_path: Path) -> None:
     plt.close(fig)
 
 
+def test_a_logarithmic_axis_keeps_its_base(tmp_path: Path) -> None:
+    fig, ax = plt.subplots()
+    ax.plot([1, 64], [0, 1])
+    ax.set_xscale("log", base=2)
+    plots.save_figure(fig, tmp_path, "figure0.1", "Loss", [{"y": 1.0}], "A caption.")
+    assert {"2⁰", "2⁶"} <= {label.get_text() for label in ax.get_xticklabels()}
+    plt.close(fig)
+
+
 def test_what_is_drawn_keeps_inside_the_figure(tmp_path: Path) -> None:
     fig, ax = plt.subplots(figsize=(3, 2))
     ax.set_ylabel("a label")

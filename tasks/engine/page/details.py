@@ -11,6 +11,8 @@ import yaml
 from tasks.engine import console
 from tasks.engine.store import Run
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where there is one, takes a tenth of the time
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 MACHINE_KEYS = ("results_dir", "logger", "force")  # of config.yaml: where a job ran, not what it computed
 FILES = ("run.json", "metrics.csv", "config.yaml")
 
@@ -71,10 +73,10 @@ def config_text(path: Path) -> str | None:
     """config.yaml without the keys that say where the job ran; None if the file is missing."""
     if not path.exists():
         return None
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    content = yaml.load(path.read_text(encoding="utf-8"), loader)
+    content = yaml.load(path.read_text(encoding="utf-8"), LOADER)
     kept = {key: value for key, value in content.items() if key not in MACHINE_KEYS}
-    return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
+    text: str = yaml.dump(kept, Dumper=DUMPER, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def _head(task: str, row: str, protocol: str, labels: dict[str, str]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from tasks.flow.colors import colour_wheel, flow_to_rgb
 from tasks.flow.io import FlowFileError, flo_size, image_size, read_flow, read_image, write_flo, write_kitti_png
 
 
@@ -109,42 +108,3 @@ def test_images(tmp_path: Path) -> None:
     for name in ("cut.png", "text.ppm"):
         with pytest.raises(FlowFileError, match=name):
             read_image(tmp_path / name)
-
-
-def test_directions_have_the_wheels_colours() -> None:
-    def colour(u: float, v: float) -> list[int]:
-        return flow_to_rgb(torch.tensor([u, v])[:, None, None], max_norm=1.0)[:, 0, 0].tolist()
-
-    red, yellow, cyan, blue = colour(1, 0), colour(0, 1), colour(-1, 0), colour(-0.5, -0.866)
-    assert red[0] > 240 and max(red[1:]) < 30
-    assert min(yellow[:2]) > 180 and yellow[2] < 30
-    assert cyan[0] < 30 and min(cyan[1:]) > 180
-    assert blue[2] > 240 and max(blue[:2]) < 120
-    assert colour(0, 0) == [255, 255, 255]
-
-
-def test_scale_is_shared_and_longer_flow_saturates() -> None:
-    flow = torch.zeros(2, 2, 3)
-    flow[0, 0] = torch.tensor([1.0, 2.0, 4.0])
-    by_itself, shared = flow_to_rgb(flow), flow_to_rgb(flow, max_norm=8.0)
-    assert by_itself[1, 0].tolist() == sorted(by_itself[1, 0].tolist(), reverse=True)
-    assert shared[1, 0, 2] == by_itself[1, 0, 1] and shared[1, 0, 2] > by_itself[1, 0, 2]
-    saturated = flow_to_rgb(flow, max_norm=2.0)
-    assert torch.equal(saturated[:, 0, 1], saturated[:, 0, 2])
-
-
-def test_odd_flow_is_drawn_and_odd_arguments_are_refused() -> None:
-    flow = torch.ones(2, 3, 4)
-    flow[0, 1, 1] = float("nan")
-    assert flow_to_rgb(flow)[:, 1, 1].tolist() == [0, 0, 0]
-    assert (flow_to_rgb(torch.zeros(2, 3, 4)) == 255).all()
-    with pytest.raises(ValueError, match=r"\(2, H, W\)"):
-        flow_to_rgb(flow[:1])
-    with pytest.raises(ValueError, match="max_norm"):
-        flow_to_rgb(flow, max_norm=0.0)
-
-
-def test_wheel_is_white_in_the_middle_and_outside() -> None:
-    wheel = colour_wheel(51)
-    assert wheel.shape == (3, 51, 51) and (wheel[:, 25, 25] == 255).all() and (wheel[:, 0, 0] == 255).all()
-    assert wheel[:, 25, 50].tolist() == flow_to_rgb(torch.tensor([1.0, 0.0])[:, None, None])[:, 0, 0].tolist()
