@@ -10,10 +10,7 @@ from sphinx.application import Sphinx
 
 MARKER = "<!-- deviations -->"
 HEADING = re.compile(r"^## (Deviations[^\n]*)\n", re.MULTILINE)
-ITEM = re.compile(
-    r"^(?:- \*\*(?P<name>D\d+)\*\*|(?P<number>\d+)\.) (?P<text>.*?)(?=^- \*\*D\d|^\d+\. |\Z)",
-    re.MULTILINE | re.DOTALL,
-)
+ITEM = re.compile(r"^- \*\*(?P<name>D\d+)\*\* (?P<text>.*?)(?=^- \*\*D\d|\Z)", re.MULTILINE | re.DOTALL)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -36,12 +33,13 @@ def deviations(tasks: Path, base: str) -> str:
             section = text[heading.end() :].partition("\n## ")[0]
             anchor = heading[1].strip().lower().replace(" ", "-")
             link = f"In full: [{heading[1].lower()}]({base}tasks/{path.parent.name}/README.md#{anchor})"
-            lines = [f"- **{m['name'] or 'D' + m['number']}** {_first(m['text'])}" for m in ITEM.finditer(section)]
+            folder = f"{base}tasks/{path.parent.name}/"
+            lines = [f"- **{m['name']}** {_first(m['text'], folder)}" for m in ITEM.finditer(section)]
             parts += [f"## {text.partition(chr(10))[0].removeprefix('# ')}", link, "\n".join(lines)]
     return "\n\n".join(parts)
 
 
-def _first(text: str) -> str:
-    """The first sentence as one line, without links, which are relative to another page."""
-    line = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(text.split()))
+def _first(text: str, folder: str) -> str:
+    """The first sentence as one line; its links, which are relative to the README in `folder`, still lead there."""
+    line = " ".join(text.split()).replace("](#", "](README.md#").replace("](", f"]({folder}")
     return re.split(r"(?<=[.:])\s(?=[A-Z`])", line, maxsplit=1)[0].rstrip(":")

@@ -16,7 +16,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-LINK = re.compile(r"\]\((?P<path>[^)\s#:]+)(?:#(?P<anchor>[^)\s]*))?\)")
+LINK = re.compile(r"\]\((?P<path>[^)\s#:]+)(?:#(?P<anchor>[^)\s]*))?(?P<title> \"[^\"]*\")?\)")
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".cff": "yaml", ".txt": "text", ".lock": "text"}
 NAMES = {"Makefile": "make", "Dockerfile": "docker", "LICENSE": "text"}
 FOLDER = "source"  # of the built site, where the source files' pages are
@@ -48,7 +48,7 @@ def rewrite(app: Sphinx, docname: str, source: list[str]) -> None:
             name = file.relative_to(root).as_posix()
             app.linked_sources.add(name)  # type: ignore[attr-defined]
             anchor = re.sub(r"^L(\d+)$", r"L-\1", match["anchor"] or "")
-            return f"](source:{os.path.relpath(root / FOLDER / name, folder)}.html#{anchor})"
+            return f"](source:{os.path.relpath(root / FOLDER / name, folder)}.html#{anchor}{match['title'] or ''})"
         return match[0]
 
     source[0] = LINK.sub(target, source[0])

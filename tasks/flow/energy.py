@@ -28,7 +28,7 @@ class HornSchunck(nn.Module):
         features: maps an image (batch, 3, height, width) to (batch, C, height, width).
         smoothness: λ (thesis: 180).
         learn_smoothness: whether λ is a parameter (log λ is), as the thesis tried.
-        scale: s, which the thesis leaves open (README, deviations): the mean over the pixels of a Sintel frame. The
+        scale: s, which the thesis leaves open (README, D4): the mean over the pixels of a Sintel frame. The
             smoothness term alone contracts with step γ where γ s ≤ 1 / (8 λ).
         image_range: what the images' range [0, 1] is stretched to before `features` sees it; also open.
         warping: "bilinear" (thesis): the slope of E jumps where a sample crosses a pixel, so E has minima at which its
