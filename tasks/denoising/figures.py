@@ -133,6 +133,7 @@ def _solver(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
         rows += [{"quantity": title, **row} for row in found]
         ax.set_title(title, fontsize=10)
         if name.endswith("iterations"):
+            ax.update_datalim([(1, 1)])  # epoch 1, one iteration: a range even where all solves took equally many
             ax.set_yscale("log")
         else:
             ax.set_ylim(-0.05, 1.05)

@@ -23,7 +23,7 @@ def make_run(root: Path, row: str, level: int, seed: int, psnr: float, protocol:
     if row.startswith("fpi_nn"):
         for epoch in epochs:
             for way in ("forward", "backward"):
-                epoch |= {f"solver/{way}_iterations": 9.0, f"solver/{way}_converged": 1.0}
+                epoch |= {f"solver/{way}_iterations": 10.0, f"solver/{way}_converged": 1.0}
         write_csv(directory / "iterates.csv", [{"iteration": n, "psnr": n, "residual": 1 / n} for n in (1, 2, 4)])
         arrays |= {"iterates": image[[0, 1, 2, 0, 1, 2, 0, 1]], "psnr_iterates": np.arange(8.0)}
     np.savez(directory / "pictures.npz", **arrays)
@@ -73,6 +73,7 @@ def test_incomplete_levels_make_no_claim_about_growth(tmp_path: Path) -> None:
     assert len(found) == 2 and claims([]) == []
 
 
+@pytest.mark.filterwarnings("error::UserWarning")  # as of limits that coincide, where all solves stop at the cap
 def test_figures_are_drawn_from_what_there_is_and_name_the_data(tmp_path: Path) -> None:
     runs = table(tmp_path, {15: 0.2, 20: 0.4, 25: 0.5})
     runs += [make_run(tmp_path, row, 25, 0, 25, "paper") for row in ("fpi_nn", "feedforward")]
