@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 import fpi
 from tasks.engine import console
-from tasks.engine.batches import mix_seed
-from tasks.vae.data import as_bytes, as_float
+from tasks.vae.data import as_float
 from tasks.vae.distances import Distance, build
-from tasks.vae.inversion import Inversion
-from tasks.vae.networks import VAE, decode
+from tasks.vae.generation import Generation
+from tasks.vae.inversion import BatchNorm, Inversion
+from tasks.vae.networks import VAE
 from tasks.vae.pictures import write_pictures
 
 # 30 evaluations, as many as the thesis allows the layer
 INVERSE = fpi.LBFGS(max_iter=30, on_failure="ignore", compact=False)
-LATENTS = 6308  # mixed into the seed of the latents that are generated from
 
 
 class ImageGeneration(L.LightningModule):
@@ -47,8 +45,7 @@ class ImageGeneration(L.LightningModule):
         first_half: share of the epochs that are plain in every row (thesis: 30 of 60).
         learning_rate_decay: factor on the learning rate after every epoch; 1: constant.
         distances: names of Fréchet distances; those that cannot be had here are named and left out.
-        seed: of the latents that are generated from: the same at every epoch and in every row.
-        generate_batch_norm: statistics used when generating: the `"running"` ones, or the `"batch"`'s.
+        seed, generate_batch_norm: of what is generated, see `Generation`.
         tolerate_divergence: whether training that is not finite ends as a result (diverged = 1), not as an error.
         compile: whether encoder and decoder are compiled (torch.compile).
 
@@ -66,7 +63,7 @@ class ImageGeneration(L.LightningModule):
         learning_rate_decay: float = 1.0,
         distances: Sequence[str] = (),
         seed: int = 0,
-        generate_batch_norm: Literal["running", "batch"] = "running",
+        generate_batch_norm: BatchNorm = "running",
         tolerate_divergence: bool = False,
         compile: bool = False,
     ) -> None:
@@ -75,14 +72,12 @@ class ImageGeneration(L.LightningModule):
             raise ValueError(f"method.first_half must be in [0, 1], got {first_half}")
         if not kl_weight >= 0:
             raise ValueError(f"method.kl_weight must be at least 0, got {kl_weight}")
-        if generate_batch_norm not in ("running", "batch"):
-            raise ValueError(f"method.generate_batch_norm must be 'running' or 'batch', got {generate_batch_norm!r}")
         self.network, self.optimizer, self.inversion = network, optimizer, inversion
         if inversion is not None:
             inversion.build(network.hidden, network.latent, network.size)
         self.kl_weight, self.first_half, self.learning_rate_decay = kl_weight, first_half, learning_rate_decay
-        self.distance_names, self.seed_of_latents = list(distances), mix_seed(seed, LATENTS)
-        self.generate_batch_norm = generate_batch_norm
+        self.distance_names = list(distances)
+        self.generation = Generation(network, seed, generate_batch_norm)
         self.tolerate_divergence, self.compile_networks = tolerate_divergence, compile
         self.distances: list[Distance] | None = None
         self.best: dict[str, float] = {}
@@ -180,36 +175,13 @@ class ImageGeneration(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         if not self.second_half or self.diverged:
             return
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         for distance in self._distances():
-            value = distance(self.generated())
+            value = distance(self.generation.images(data.n_eval, data.eval_batch_size))
             self.best[distance.name] = min(value, self.best.get(distance.name, math.inf))
             self.log(f"test/{distance.name}", value)
             self.log(f"test/{distance.name}_best", self.best[distance.name])
             self.log(f"test/{distance.name}_floor", distance.floor)
-
-    def latents(self, count: int) -> Tensor:
-        """The first so many latents that images are generated from: the same on every machine."""
-        generator = np.random.Generator(np.random.PCG64(self.seed_of_latents))
-        drawn = generator.standard_normal((count, self.network.latent), dtype=np.float32)
-        return torch.from_numpy(drawn).to(self.device)
-
-    @torch.no_grad()
-    def generated(self) -> Iterator[Tensor]:
-        """As many generated images as there are real ones in the reference, as uint8 batches."""
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        training = self.network.decoder.training
-        try:
-            for z in self.latents(data.n_eval).split(data.eval_batch_size):
-                yield as_bytes(self.decode(z))
-        finally:
-            self.network.decoder.train(training)
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Images on [−1, 1] of latents, with the statistics chosen for generating; running statistics stay."""
-        if self.generate_batch_norm == "batch":
-            return decode(z, self.network.decoder.layers("batch"))
-        images: Tensor = self.network.decoder.eval()(z)
-        return images
 
     def artifacts(self, directory: Path) -> dict[str, Path]:
         """Write the pictures of figures 6.12 to 6.15 and the inversions; returns the pictures by title."""

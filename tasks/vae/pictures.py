@@ -80,7 +80,7 @@ def examples(module: ImageGeneration, images: Tensor) -> Arrays:
     shown = {
         "truth": images,
         "reconstruction": module.network.decoder(mean),
-        "generation": module.decode(module.latents(SHOWN)),
+        "generation": module.generation.decode(module.generation.latents(SHOWN)),
         "interpolation": module.network.decoder(mean[0] + share * (mean[1] - mean[0])),
     }
     return {name: pixels(value) for name, value in shown.items()}
