@@ -16,7 +16,7 @@ from typing import Any
 import peers_jax
 import peers_torch
 import torch
-from cases import Case
+from case import Case
 from common import interleaved
 from contestant import Run, Setting, timed
 

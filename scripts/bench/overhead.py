@@ -7,9 +7,9 @@ import importlib.util
 from collections.abc import Callable
 from typing import Any
 
-import peers_jax
+import jax_maps
 import torch
-from cases import Case
+from case import Case
 from common import Row, interleaved, peak_bytes
 from peers_torch import bare_solve, bare_vjps
 from torch import Tensor
@@ -95,12 +95,12 @@ def evaluation(case: Case, repeats: int, steps: int = 20) -> list[Row]:
 
     What a difference in time owes to the matrix library.
     """
-    if not peers_jax.available():
+    if not jax_maps.available():
         return []
     import jax
 
-    inject, g, _ = peers_jax.maps(case)
-    parameters, z, x = peers_jax.to_jax((dict(case.g.named_parameters()), case.z, case.v))
+    inject, g, _ = jax_maps.maps(case)
+    parameters, z, x = jax_maps.to_jax((dict(case.g.named_parameters()), case.z, case.v))
     source = jax.jit(inject)(parameters, z)
     loop = jax.jit(lambda p, x, source: jax.lax.fori_loop(0, steps, lambda _, x: g(p, x, source), x))
     with torch.no_grad():

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from cases import Case, flat
+from case import Case, flat
 from contestant import Run, Setting
 from torch import Tensor
 

@@ -15,6 +15,7 @@ from typing import Any
 import cases
 import curves
 import torch
+from case import Case
 from common import Row, write
 from overhead import compaction, evaluation, memory, overhead
 
@@ -69,7 +70,7 @@ def measure(keys: Sequence[str], repeats: int, save: Save) -> tuple[list[Row], d
     return rows, more
 
 
-def best_of(case: cases.Case, points: dict[str, list[dict[str, Any]]], of_g: Mapping[str, float]) -> list[Row]:
+def best_of(case: Case, points: dict[str, list[dict[str, Any]]], of_g: Mapping[str, float]) -> list[Row]:
     """At every target, this library's fastest solver against every library's fastest.
 
     A second row counts in evaluations of g, each library's time divided by ``of_g``, the seconds of one evaluation in

@@ -21,24 +21,26 @@ sys.path.insert(0, str(ROOT / "scripts" / "bench"))  # scripts import their neig
 import cases
 import contestant
 import curves
+import jax_maps
 import peers_jax
 import peers_torch
 import plot
 import report
+from case import Case, flat
 
-TINY: dict[str, Callable[[], cases.Case]] = {
+TINY: dict[str, Callable[[], Case]] = {
     "mlp": lambda: cases.mlp(24, 4, slow=True),
     "conv": lambda: cases.conv(12, 2, hidden=4),
     "energy": lambda: cases.generated_energy(4, 20, 6, 24),
     "rates": lambda: cases.rates(16, 4, hard=0.9),
 }
-needs_jax = pytest.mark.skipif(not peers_jax.available(), reason="needs jax, jaxopt and optimistix: make setup-bench")
+needs_jax = pytest.mark.skipif(not jax_maps.available(), reason="needs jax, jaxopt and optimistix: make setup-bench")
 needs_torchdeq = pytest.mark.skipif(
     importlib.util.find_spec("torchdeq") is None, reason="needs torchdeq: make setup-bench"
 )
 
 
-def check(case: cases.Case, settings: list[contestant.Setting]) -> None:
+def check(case: Case, settings: list[contestant.Setting]) -> None:
     """Every setting finds the fixed point; of every contestant's settings the best finds the gradient."""
     assert settings
     errors: dict[str, float] = {}
@@ -73,13 +75,13 @@ def test_torchdeq_solves_the_case(form: str) -> None:
 @pytest.mark.parametrize("form", TINY)
 def test_the_map_in_jax_is_the_map_in_torch(form: str) -> None:
     case = TINY[form]()
-    inject, g, energy = peers_jax.maps(case)
-    parameters, z, x = peers_jax.to_jax((dict(case.g.named_parameters()), case.z, case.v))
+    inject, g, energy = jax_maps.maps(case)
+    parameters, z, x = jax_maps.to_jax((dict(case.g.named_parameters()), case.z, case.v))
     with torch.no_grad():
         source = case.g.inject(case.z)
-        torch.testing.assert_close(peers_jax.to_torch(g(parameters, x, inject(parameters, z))), case.g(case.v, source))
+        torch.testing.assert_close(jax_maps.to_torch(g(parameters, x, inject(parameters, z))), case.g(case.v, source))
         if energy is not None:
-            value = peers_jax.to_torch(energy(parameters, x, inject(parameters, z)))
+            value = jax_maps.to_torch(energy(parameters, x, inject(parameters, z)))
             torch.testing.assert_close(value, case.g.energy(case.v, source))
 
 
@@ -96,7 +98,7 @@ def test_the_reference_gradient_is_that_of_the_unrolled_iteration() -> None:
     z, x = case.z.double(), case.x0.double()
     for _ in range(400):
         x = case.exact(x, case.exact.inject(z))
-    expected = cases.flat(torch.autograd.grad(case.loss(x), list(case.exact.parameters())))
+    expected = flat(torch.autograd.grad(case.loss(x), list(case.exact.parameters())))
     torch.testing.assert_close(case.gradient, expected, rtol=1e-7, atol=1e-9)
 
 
