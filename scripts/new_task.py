@@ -7,9 +7,17 @@ from __future__ import annotations
 
 import keyword
 import re
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from tasks.engine.cli import Script, exit_with
+from tasks.engine.errors import ConfigError
+
+SCRIPT = Script(
+    "new_task.py",
+    "Create a task that trains at once; NAME is its package: lower-case letters, digits and '_'.",
+    words="NAME",
+)
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = Path(__file__).parent / "templates" / "task"
 PLACEHOLDER = "task_template"
@@ -46,21 +54,16 @@ def create(name: str, root: Path = ROOT) -> list[Path]:
     return list(files)
 
 
-def main() -> int:
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        print("usage: python scripts/new_task.py NAME", file=sys.stderr)
-        return 1
-    name = sys.argv[1]
-    try:
-        files = create(name)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    for path in files:
+def main(arguments: Sequence[str]) -> int:
+    words, _ = SCRIPT.parse(arguments)
+    if len(words) != 1:
+        raise ConfigError(SCRIPT.usage)
+    (name,) = words
+    for path in create(name):
         print(path.relative_to(ROOT))
     print(f"results/paper.yaml and Makefile: an entry each\nnext: make reproduce-{name} PROFILE=smoke")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from hydra.errors import CompactHydraException
 
@@ -30,22 +31,91 @@ def groups() -> dict[str, list[str]]:
     }
 
 
-def parse_task(arguments: Sequence[str], script: str, also: Sequence[str] = ()) -> tuple[str, dict[str, str]]:
-    """(task, {key: value}) of `TASK [key=value ...]`; `also`: words that may stand for the task, as a
-    name of `groups` may.
+@dataclass(frozen=True)
+class Script:
+    """The command line of a script: words, then key=value pairs. A key that is false by default is written --key, too.
 
-    Raises ConfigError for an unknown task or another form.
+    Args:
+        name: the file in scripts/.
+        title: what it does, a sentence.
+        keys: {key: (default, meaning)}; the default "" is none.
+        words: what stands before the keys, as the usage shows it; TASK, or TASK|all where `all` is a word for it, too.
+        more: what other keys are; "" if there are none.
     """
-    tasks = sorted({*task_names(), *groups()}) + list(also)
-    usage = f"usage: python scripts/{script} TASK [key=value ...], with TASK one of {', '.join(tasks)}"
-    if not arguments or "=" in arguments[0] or arguments[0].startswith("-"):
-        raise ConfigError(usage)
-    task, *rest = arguments
-    if task not in tasks:
-        raise ConfigError(f"unknown task '{task}'; {usage}")
-    if wrong := [argument for argument in rest if "=" not in argument]:
-        raise ConfigError(f"'{wrong[0]}' is not key=value; {usage}")
-    return task, dict(argument.split("=", 1) for argument in rest)
+
+    name: str
+    title: str
+    keys: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    words: str = ""
+    more: str = ""
+
+    @property
+    def defaults(self) -> dict[str, str]:
+        return {key: default for key, (default, _) in self.keys.items()}
+
+    @property
+    def usage(self) -> str:
+        parts = [self.words, *(f"[{self._written(key)}]" for key in self.keys), "[key=value ...]" if self.more else ""]
+        return " ".join(["usage: python", f"scripts/{self.name}", *filter(None, parts)])
+
+    def help(self) -> str:
+        """The title, the usage, and a line a task, key and option."""
+        lines = {"TASK": f"one of {', '.join(self.tasks())}"} if self.words.startswith("TASK") else {}
+        lines |= {self._written(key): meaning for key, (_, meaning) in self.keys.items()}
+        lines |= {"key=value": self.more} if self.more else {}
+        width = max(map(len, lines), default=0)
+        return "\n".join([self.title, self.usage, *(f"  {left:{width}}  {right}" for left, right in lines.items())])
+
+    def tasks(self) -> list[str]:
+        """What may stand for TASK: tasks, names of `groups`, and the script's own word."""
+        return sorted({*task_names(), *groups()}) + self.words.split("|")[1:]
+
+    def parse(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+        """(words, {key: value}), without defaults; --help is answered, and ends the process with status 0.
+
+        Raises ConfigError for a key or an option that the script does not take.
+        """
+        if {"-h", "--help"} & set(arguments):
+            print(self.help())
+            sys.exit(0)
+        options = {self._written(key): f"{key}=true" for key in self.keys if self._is_option(key)}
+        words, pairs = split_pairs([options.get(argument, argument) for argument in arguments])
+        for argument in arguments:
+            if argument.startswith("-") and argument not in options:
+                raise ConfigError(self._no_option(argument))
+        if not self.more and (unknown := sorted(pairs.keys() - self.keys.keys())):
+            raise ConfigError(f"unknown key '{unknown[0]}': {self._takes()}")
+        if words and not self.words:
+            raise ConfigError(f"'{words[0]}' is not key=value; {self.usage}")
+        return words, pairs
+
+    def parse_task(self, arguments: Sequence[str]) -> tuple[str, dict[str, str]]:
+        """(task, {key: value}) of `TASK [key=value ...]`. Raises ConfigError for an unknown task or another form."""
+        words, pairs = self.parse(arguments)
+        usage = f"{self.usage}, with TASK one of {', '.join(self.tasks())}"
+        if not words or words[0] != arguments[0]:
+            raise ConfigError(usage)
+        if words[0] not in self.tasks():
+            raise ConfigError(f"unknown task '{words[0]}'; {usage}")
+        if len(words) > 1:
+            raise ConfigError(f"'{words[1]}' is not key=value; {self.usage}")
+        return words[0], pairs
+
+    def _is_option(self, key: str) -> bool:
+        return self.keys[key][0] == "false"
+
+    def _written(self, key: str) -> str:
+        return "--" + key.replace("_", "-") if self._is_option(key) else f"{key}={self.keys[key][0] or 'NAME'}"
+
+    def _no_option(self, argument: str) -> str:
+        name, _, value = argument.lstrip("-").partition("=")
+        if (key := name.replace("-", "_")) in self.keys:
+            return f"{argument} is not an option: settings are written without dashes, {key}={value or 'VALUE'}."
+        return f"unknown option {argument}: {self._takes()}"
+
+    def _takes(self) -> str:
+        known = [*map(self._written, self.keys), *filter(None, [self.more])]
+        return f"{self.name} takes {', '.join(known) or self.words}."
 
 
 def split_pairs(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:

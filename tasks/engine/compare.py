@@ -11,14 +11,18 @@ from typing import Any
 import yaml
 
 from tasks.engine import console, page, store, wording
-from tasks.engine.cli import split_pairs
+from tasks.engine.cli import Script
 from tasks.engine.errors import ConfigError
 from tasks.engine.page import charts, details
 from tasks.engine.store import Run
 from tasks.engine.verdict import mean_ci95
 
-DEFAULTS = {"to": "results/compare.html"}
-USAGE = "usage: python scripts/compare.py RUN RUN ... [to=FILE.html], with RUN a job's directory or a row's"
+SCRIPT = Script(
+    "compare.py",
+    "Compare runs side by side; RUN is a job's directory, or a row's with its seeds.",
+    {"to": ("results/compare.html", "the page to write, relative to the repository")},
+    words="RUN RUN ...",
+)
 
 
 @dataclass(frozen=True)
@@ -43,16 +47,14 @@ class Column:
 
 def main(arguments: Sequence[str]) -> int:
     """`RUN RUN ... [to=results/compare.html]`: print the differences and the metrics, and write the page."""
-    names, pairs = split_pairs(arguments)
-    if unknown := sorted(pairs.keys() - DEFAULTS.keys()):
-        raise ConfigError(f"unknown key '{unknown[0]}'; {USAGE}.")
+    names, pairs = SCRIPT.parse(arguments)
     if len(names) < 2:
-        raise ConfigError(f"two runs or more are compared; {USAGE}.")
+        raise ConfigError(f"two runs or more are compared; {SCRIPT.usage}")
     columns = _short_names([load(name) for name in names])
     tables = [(title, rows) for title, rows in _tables(columns) if rows]
     for title, rows in tables:
         console.table([title, *(column.name for column in columns)], rows)
-    target = store.results_root((DEFAULTS | pairs)["to"])
+    target = store.results_root((SCRIPT.defaults | pairs)["to"])
     target.parent.mkdir(parents=True, exist_ok=True)
     store.atomic_write(target, page.render("compare.html.j2", title="fpi: comparison", **_content(columns, tables)))
     console.say(f"{target}")

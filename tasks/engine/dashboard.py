@@ -8,15 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from tasks.engine import console, page, report_markdown, store, tracking
-from tasks.engine.cli import as_bool, check_profile, split_pairs
+from tasks.engine.cli import Script, as_bool, check_profile
 from tasks.engine.errors import ConfigError
 from tasks.engine.page.content import Source
 from tasks.engine.paper import Item
 
-USAGE = (
-    "usage: python scripts/dashboard.py [--dry-run] [entity=NAME] [project=fpi] [profile=paper] [results_dir=results]"
+SCRIPT = Script(
+    "dashboard.py",
+    "Create the W&B workspace and report of all tasks.",
+    {
+        "entity": ("", "user or team in W&B; without it: your default one"),
+        "project": ("fpi", "project in W&B"),
+        "profile": ("paper", "whose runs and tables"),
+        "results_dir": ("results", "where the reports are, relative to the repository"),
+        "dry_run": ("false", "print what would be created, without network"),
+    },
 )
-DEFAULTS = {"entity": "", "project": "fpi", "profile": "paper", "results_dir": "results", "dry_run": "false"}
 DESCRIPTION = (
     "The papers' numbers beside ours, curves by row (mean and spread of the seeds), and the solvers' residuals."
 )
@@ -47,10 +54,7 @@ class Section:
 
 def main(arguments: Sequence[str]) -> int:
     """Create the workspace and the report in W&B, or print what would be created (`--dry-run`: no network)."""
-    words, pairs = split_pairs(["dry_run=true" if argument == "--dry-run" else argument for argument in arguments])
-    if words or pairs.keys() - DEFAULTS.keys():
-        raise ConfigError(USAGE)
-    given = DEFAULTS | pairs
+    given = SCRIPT.defaults | SCRIPT.parse(arguments)[1]
     profile = check_profile(given["profile"])
     sections = plan(store.results_root(given["results_dir"]), profile)
     if as_bool("dry_run", given["dry_run"]):

@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Literal
 
 from tasks.engine import console, data, manifest, store, tracking
-from tasks.engine.cli import split_pairs, task_names
+from tasks.engine.cli import Script, task_names
 from tasks.engine.environment import hardware
-from tasks.engine.errors import ConfigError
 from tasks.engine.estimate import Estimates, human
 from tasks.engine.reproduce import by_hand, data_needed, gpu_needed, readme
 
+SCRIPT = Script(
+    "doctor.py",
+    "Check this machine and say what can run on it.",
+    {"results_dir": ("results", "where jobs would go, relative to the repository")},
+)
 ENOUGH_DISK = 5e9  # bytes: every task at profile=paper with its checkpoints, data not counted
 STYLES = {"ok": "green", "note": "yellow", "error": "red"}
 PROFILES = ("smoke", "sample", "paper")  # of every task; others are there where a task configures them
@@ -34,10 +38,8 @@ class Finding:
 
 def main(arguments: Sequence[str]) -> int:
     """`[results_dir=results]`: print the findings and what can run; status 1 if there is an error."""
-    words, pairs = split_pairs(arguments)
-    if words or pairs.keys() - {"results_dir"}:
-        raise ConfigError("usage: python scripts/doctor.py [results_dir=results]")
-    results = store.results_root(pairs.get("results_dir", "results"))
+    given = SCRIPT.defaults | SCRIPT.parse(arguments)[1]
+    results = store.results_root(given["results_dir"])
     findings = [*_software(), *_machine(), *_results(results), *_data(), *_tracking()]
     for finding in findings:
         console.say(f"{finding.state:5} {finding.subject:10} {finding.text}", style=STYLES[finding.state])

@@ -9,10 +9,19 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from tasks.engine import console, page, readme, report, store
-from tasks.engine.cli import as_bool, check_profile, groups, parse_task, task_names
+from tasks.engine.cli import Script, as_bool, check_profile, groups, task_names
 from tasks.engine.errors import ConfigError
 
-DEFAULTS = {"profile": "paper", "publish": "false", "results_dir": "results"}
+SCRIPT = Script(
+    "report.py",
+    "Build the report of a task, or of all that have jobs.",
+    {
+        "profile": ("paper", "whose jobs; with TASK=all: those of every profile"),
+        "publish": ("false", "keep the report of a TASK in the published record, too"),
+        "results_dir": ("results", "where the jobs are, relative to the repository"),
+    },
+    words="TASK|all",
+)
 PUBLISHED = "published"  # beside the profiles: the record of every task, without the jobs' own files
 
 
@@ -22,12 +31,10 @@ def main(arguments: Sequence[str]) -> int:
     `all` reports every task that has jobs, of the profile that is named or of every profile, and makes the page of the
     published record.
     """
-    task, pairs = parse_task(arguments, "report.py", also=["all"])
+    task, pairs = SCRIPT.parse_task(arguments)
     if task in groups():
         return max([main([one, *arguments[1:]]) for one in groups()[task]])
-    if unknown := sorted(pairs.keys() - DEFAULTS.keys()):
-        raise ConfigError(f"unknown key '{unknown[0]}': report.py takes {', '.join(DEFAULTS)}.")
-    given = DEFAULTS | pairs
+    given = SCRIPT.defaults | pairs
     results = store.results_root(given["results_dir"])
     publish = as_bool("publish", given["publish"])
     if task == "all":

@@ -11,10 +11,21 @@ from typing import Any
 import yaml
 
 from tasks.engine import console, data, fetch, manifest, report, store, tracking
-from tasks.engine.cli import as_bool, check_profile, groups, parse_task
+from tasks.engine.cli import Script, as_bool, check_profile, groups
 from tasks.engine.errors import ConfigError
 from tasks.engine.launch import name_launch
 
+SCRIPT = Script(
+    "reproduce.py",
+    "Reproduce a task's tables and figures: choose the profile, run every job, build the report.",
+    {
+        "profile": ("", "sizes and data; without it: the paper's if its data are here or can be fetched, else sample"),
+        "results_dir": ("results", "where jobs and report go, relative to the repository"),
+        "dry_run": ("false", "print the jobs with their expected times, start none"),
+    },
+    words="TASK",
+    more="any key of scripts/train.py",
+)
 LARGE = 10**9  # bytes: a download that is not started without being asked for
 
 
@@ -24,8 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     A package's name stands for its tasks, one after the other (`groups`). A dry run prints the jobs with their expected
     times and starts none.
     """
-    given = ["dry_run=true" if argument == "--dry-run" else argument for argument in arguments]
-    task, overrides = parse_task(given, "reproduce.py")
+    task, overrides = SCRIPT.parse_task(arguments)
     if task in groups():
         return max([main([one, *arguments[1:]]) for one in groups()[task]])
     dry_run = as_bool("dry_run", overrides.pop("dry_run", "false"))

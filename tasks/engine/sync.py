@@ -8,10 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.engine import console, store, tracking
-from tasks.engine.cli import as_bool, split_pairs
+from tasks.engine.cli import Script, as_bool
 from tasks.engine.errors import ConfigError
 
-USAGE = "usage: python scripts/sync.py [--dry-run] [results_dir=results]"
+SCRIPT = Script(
+    "sync.py",
+    "Upload offline W&B runs, and online ones that were cut short, in start order.",
+    {
+        "results_dir": ("results", "where the jobs are, relative to the repository"),
+        "dry_run": ("false", "print the runs, upload none"),
+    },
+)
 RUNS = "*/*/*/*/wandb/*run-*"  # <profile>/<task>/<row>/seed<k>/wandb/[offline-]run-<time>-<id>
 
 
@@ -21,11 +28,9 @@ def main(arguments: Sequence[str]) -> int:
     A job that was interrupted has several runs of one id: the first creates it, the others are appended in their order,
     and none is uploaded after one of them was refused.
     """
-    words, pairs = split_pairs(["dry_run=true" if argument == "--dry-run" else argument for argument in arguments])
-    if words or pairs.keys() - {"dry_run", "results_dir"}:
-        raise ConfigError(USAGE)
-    results = store.results_root(pairs.get("results_dir", "results"))
-    dry = as_bool("dry_run", pairs.get("dry_run", "false"))
+    given = SCRIPT.defaults | SCRIPT.parse(arguments)[1]
+    results = store.results_root(given["results_dir"])
+    dry = as_bool("dry_run", given["dry_run"])
     runs = pending(results)
     if runs and not dry and not tracking.logged_in():
         raise ConfigError("uploading needs a W&B login: run `wandb login` or set WANDB_API_KEY.")

@@ -56,7 +56,7 @@ def test_the_workspace_and_the_report_have_what_the_dry_run_says(results: Path) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--dryrun"], "usage: python scripts/dashboard.py"),
+        (["--dryrun"], "unknown option --dryrun: dashboard.py takes .*--dry-run"),
         (["profile=papr"], "unknown profile 'papr'"),
         (["profile=smoke", "dry_run=true", "results_dir=/nowhere"], "make report PROFILE=smoke"),
         (["results_dir=/nowhere"], "wandb login"),
