@@ -124,13 +124,6 @@ def split_pairs(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     return words, dict(argument.split("=", 1) for argument in arguments if "=" in argument)
 
 
-def check_profile(profile: str) -> str:
-    profiles = sorted(path.stem for path in (ROOT / "configs" / "profile").glob("*.yaml"))
-    if profile not in profiles:
-        raise ConfigError(f"unknown profile '{profile}': choose profile=NAME, one of {', '.join(profiles)}.")
-    return profile
-
-
 def as_bool(key: str, value: str) -> bool:
     if value not in ("true", "false"):
         raise ConfigError(f"{key}={value} is not valid: expected true or false.")

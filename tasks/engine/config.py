@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from tasks.engine.errors import ConfigError
 from tasks.engine.store import ROOT
 
-PROTOCOLS = ("none", "paper", "honest")
+PROTOCOLS = ("none", "paper", "honest")  # those of a task: the keys of task.protocols; without them, none
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -42,9 +42,11 @@ def _known(cfg: DictConfig, message: str) -> str:
 
 def _check_present(cfg: DictConfig) -> None:
     if OmegaConf.select(cfg, "task.name") is None:
-        raise ConfigError(f"No task: add experiment=NAME, one of {', '.join(experiments())}.")
-    if (protocol := OmegaConf.select(cfg, "protocol")) not in PROTOCOLS:  # others may be resolved by its value
-        raise ConfigError(f"protocol={protocol!r} is not valid: expected one of {', '.join(PROTOCOLS)}.")
+        tasks = dict.fromkeys(name.partition("/")[0] for name in experiments())
+        raise ConfigError(f"No task: add experiment=TASK/ROW, TASK one of {', '.join(tasks)}; `--help` lists the rows.")
+    protocols = [name for name in PROTOCOLS if name in (OmegaConf.select(cfg, "task.protocols") or ["none"])]
+    if (protocol := OmegaConf.select(cfg, "protocol")) not in protocols:  # others may be resolved by its value
+        raise ConfigError(f"protocol={protocol!r} is not valid for {cfg.task.name}: expected {' or '.join(protocols)}.")
     for key in ("data", "method"):
         if OmegaConf.select(cfg, f"{key}._target_") is None:
             raise ConfigError(f"{key}._target_ is missing: an experiment chooses it with `override /{key}: ...`.")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.engine import console, page, report_markdown, store, tracking
-from tasks.engine.cli import Script, as_bool, check_profile
+from tasks.engine import console, page, profiles, report_markdown, store, tracking
+from tasks.engine.cli import Script, as_bool
 from tasks.engine.errors import ConfigError
 from tasks.engine.page.content import Source
 from tasks.engine.paper import Item
@@ -55,7 +55,7 @@ class Section:
 def main(arguments: Sequence[str]) -> int:
     """Create the workspace and the report in W&B, or print what would be created (`--dry-run`: no network)."""
     given = SCRIPT.defaults | SCRIPT.parse(arguments)[1]
-    profile = check_profile(given["profile"])
+    profile = profiles.check(given["profile"])
     sections = plan(store.results_root(given["results_dir"]), profile)
     if as_bool("dry_run", given["dry_run"]):
         show(sections, given["entity"] or "(your default entity)", given["project"], profile)

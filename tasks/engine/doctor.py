@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from tasks.engine import console, data, manifest, store, tracking
+from tasks.engine import console, data, manifest, profiles, store, tracking
 from tasks.engine.cli import Script, task_names
 from tasks.engine.environment import hardware
 from tasks.engine.estimate import Estimates, human
-from tasks.engine.reproduce import by_hand, data_needed, gpu_needed, readme
+from tasks.engine.profiles import by_hand, data_needed, gpu_needed, readme
 
 SCRIPT = Script(
     "doctor.py",
@@ -24,7 +24,6 @@ SCRIPT = Script(
 )
 ENOUGH_DISK = 5e9  # bytes: every task at profile=paper with its checkpoints, data not counted
 STYLES = {"ok": "green", "note": "yellow", "error": "red"}
-PROFILES = ("smoke", "sample", "paper")  # of every task; others are there where a task configures them
 
 
 @dataclass(frozen=True)
@@ -131,20 +130,10 @@ def _what_runs(results: Path) -> Iterator[list[str]]:
     """A line a task and profile: yes or what is missing, and the time of its published or local jobs."""
     for task in task_names():
         needed = data_needed(task)
-        configured = (store.ROOT / "configs" / "profile" / "task").glob(f"{task}_*.yaml")
-        named = [path.stem.removeprefix(f"{task}_") for path in configured]
-        for profile in _with_data(task, dict.fromkeys([*PROFILES[:2], *named, *needed, PROFILES[2]])):
+        for profile in profiles.of(task):
             total = Estimates(task, profile, results).total()
             time = "not measured" if total is None else f"{human(total.seconds)} ({total.basis}, {total.hardware})"
             yield [task, profile, _can_run(task, profile, needed), "seconds to minutes" if profile == "smoke" else time]
-
-
-def _with_data(task: str, profiles: Iterable[str]) -> list[str]:
-    """Those for which a task has data configured, if it configures its data by profile."""
-    folder, name = store.ROOT / "configs" / "data", task.replace("-", "_")
-    if not (folder / f"{name}_sample.yaml").is_file():
-        return list(profiles)
-    return [profile for profile in profiles if (folder / f"{name}_{profile}.yaml").is_file()]
 
 
 def _can_run(task: str, profile: str, needed: dict[str, str]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 from hydra.errors import CompactHydraException, InstantiationException
 
@@ -27,6 +29,14 @@ class HelperError(RuntimeError):
 
 class CheckpointError(RuntimeError):
     """A checkpoint that this code cannot continue from."""
+
+
+def choices(wrong: str, there: Iterable[str], listed: Iterable[str] | None = None) -> str:
+    """ " Did you mean NEAR? There are: ..." of a name that is not there; `listed`: what is named instead of all."""
+    near = get_close_matches(wrong, there := list(there), n=1)
+    guess = f" Did you mean {near[0]}?" if near else ""
+    names = ", ".join(there if listed is None else listed)
+    return guess + (f" There are: {names}." if names else "")
 
 
 def root_cause(error: BaseException) -> BaseException:

@@ -6,17 +6,17 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import CompactHydraException, MissingConfigException
 from omegaconf import DictConfig
 
-from tasks.engine import console, ray_launcher
+from tasks.engine import console, profiles, ray_launcher
+from tasks.engine.cli import task_names
 from tasks.engine.config import experiments
-from tasks.engine.errors import ConfigError
+from tasks.engine.errors import ConfigError, choices
 from tasks.engine.store import ROOT
 
 LAUNCH = "FPI_LAUNCH"  # environment variable with a name for all jobs of one command
@@ -45,6 +45,7 @@ def launch(main: Callable[[], Any]) -> None:
     JobReturn.return_value = property(_result, JobReturn.return_value.fset)  # type: ignore[assignment, attr-defined]
     try:
         _check_form(sys.argv[1:])
+        _check_profiles(sys.argv[1:])
         main()
     except CompactHydraException as error:
         console.error(explain(error))
@@ -86,13 +87,27 @@ def _check_form(arguments: Sequence[str]) -> None:
             raise ConfigError(f"'{argument}' is not key=value. Did you mean experiment={argument}?")
 
 
+def _check_profiles(arguments: Sequence[str]) -> None:
+    """Raises ConfigError if a task has not the profile: Hydra would miss a file of configs/data, or train something."""
+    if any(argument.startswith(("--config-dir", "-cd", "hydra.searchpath=")) for argument in arguments):
+        return  # there are further configs
+    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    rows, sweeps = (given.get(key, "").split(",") for key in ("experiment", "reproduce"))
+    for task in task_names():
+        if any(row.startswith(f"{task}/") for row in rows) or any(f"{name}_".startswith(f"{task}_") for name in sweeps):
+            for profile in given.get("profile", "sample").split(","):
+                if re.fullmatch(r"[\w.-]+", profile):  # and no function of Hydra's grammar
+                    profiles.check(profile, task)
+
+
 def explain(error: CompactHydraException) -> str:
     """The error as one paragraph that names the key or option, what there is instead, and the fix."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.partition("/")
         folder = ROOT / "configs" / group
         there = sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
-        return f"{group}={option}: there is no such {group}.{_choices(option, there)}"
+        there = [name for name in there if not f"{group}/{name}".startswith("profile/task/")]  # the engine's own choice
+        return f"{group}={option}: there is no such {group}.{choices(option, there, _beside(option, there))}"
     if match := re.match(r"Error parsing override '([^']+)'\s+missing EQUAL", str(error)):
         return f"'{match[1]}' is not key=value. `--help` lists tasks, rows and profiles, `--cfg job` every key."
     if match := re.match(r"Could not override '([^']+)'", str(error)):
@@ -100,14 +115,14 @@ def explain(error: CompactHydraException) -> str:
         node = getattr(error.__cause__, "parent_node", None)
         siblings = [str(name) for name in node] if isinstance(node, DictConfig) else []
         return (
-            f"unknown key {key}.{_choices(key.rpartition('.')[2], siblings)} `--cfg job` prints the whole config; "
+            f"unknown key {key}.{choices(key.rpartition('.')[2], siblings)} `--cfg job` prints the whole config; "
             f"to add a key that is not there, write +{key}=VALUE."
         )
     return str(error)
 
 
-def _choices(wrong: str, there: Iterable[str]) -> str:
-    near = get_close_matches(wrong, there, n=1)
-    guess = f" Did you mean {near[0]}?" if near else ""
-    listed = ", ".join(there)
-    return guess + (f" There are: {listed}." if listed else "")
+def _beside(option: str, there: Sequence[str]) -> list[str]:
+    """The names in an option's folder (bibtex/fpi_n: those in bibtex), or else the folders and names at the top."""
+    folder = option.partition("/")[0] + "/"
+    inside = [name for name in there if name.startswith(folder)]
+    return inside or list(dict.fromkeys(name if "/" not in name else name.partition("/")[0] + "/..." for name in there))

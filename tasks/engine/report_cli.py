@@ -8,8 +8,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from tasks.engine import console, page, readme, report, store
-from tasks.engine.cli import Script, as_bool, check_profile, groups, task_names
+from tasks.engine import console, page, profiles, readme, report, store
+from tasks.engine.cli import Script, as_bool, groups, task_names
 from tasks.engine.errors import ConfigError
 
 SCRIPT = Script(
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         if publish:
             raise ConfigError("publish=true takes one TASK, not all: publish the tasks one by one.")
         return _report_all(results, pairs.get("profile"))
-    profile = check_profile(given["profile"])
+    profile = profiles.check(given["profile"], task)
     summary, failed = report.build(task, profile, results, publish)
     if publish and results == store.ROOT / "results":
         readme.update(store.ROOT / "README.md", results / PUBLISHED)
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _report_all(results: Path, wish: str | None) -> int:
     pages: list[Path] = []
-    folders = [results / check_profile(wish)] if wish and wish != PUBLISHED else sorted(results.glob("*"))
+    folders = [results / profiles.check(wish)] if wish and wish != PUBLISHED else sorted(results.glob("*"))
     there = [
         (task, folder.name, results)
         for folder in (folders if wish != PUBLISHED else ())

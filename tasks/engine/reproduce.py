@@ -6,14 +6,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from tasks.engine import console, data, fetch, manifest, report, store, tracking
-from tasks.engine.cli import Script, as_bool, check_profile, groups
+from tasks.engine import console, data, fetch, manifest, profiles, report, store, tracking
+from tasks.engine.cli import Script, as_bool, groups
 from tasks.engine.errors import ConfigError
 from tasks.engine.launch import name_launch
+from tasks.engine.profiles import by_hand, data_needed, gpu_needed, readme
 
 SCRIPT = Script(
     "reproduce.py",
@@ -86,7 +84,7 @@ def choose_profile(task: str, asked: str | None, download: bool = True) -> tuple
     (task.gpu_needed) and there is none, nothing is fetched, and `sample` is taken.
     """
     if asked is not None:
-        return check_profile(asked), "as asked"
+        return profiles.check(asked, task), "as asked"
     needed = data_needed(task)
     if by_hand(task):
         return "sample", f"SAMPLE DATA, not the paper's, which must be got by hand: {readme(task)}, profile=paper"
@@ -130,43 +128,6 @@ def check_data(task: str, profile: str) -> None:
     except data.DataNotFoundError as error:
         others = ", ".join(f"profile={name}" for name in [*needed, "sample"] if name != profile)
         raise ConfigError(f"profile={profile} cannot run: {error}\n  Or choose {others}.") from error
-
-
-def data_needed(task: str) -> dict[str, str]:
-    """{profile: data set of data/manifest.yaml that it needs}, best profile first, {} if the data are generated.
-
-    task.data_needed names one data set, of profile=paper, or one a profile; by default one of the task's name. A list
-    names data sets of the same content: the first that is here counts, or else the last, which can be fetched.
-    """
-    content = _task_config(task)
-    default = task if task in manifest.load_manifest() else None
-    needed = content.get("data_needed", default)
-    named = needed if isinstance(needed, dict) else {} if needed is None else {"paper": needed}
-    return {profile: name if isinstance(name, str) else _first_here(name) for profile, name in named.items()}
-
-
-def _first_here(names: Sequence[str]) -> str:
-    return next((name for name in names if data.is_available(name)), names[-1])
-
-
-def by_hand(task: str) -> bool:
-    """Whether the paper's data are no entry of the manifest that could be fetched: task.data_needed is null."""
-    content = _task_config(task)
-    return "data_needed" in content and content["data_needed"] is None
-
-
-def readme(task: str) -> str:
-    return f"tasks/{task.partition('-')[0]}/README.md"
-
-
-def gpu_needed(task: str) -> bool:
-    return bool(_task_config(task).get("gpu_needed", False))
-
-
-def _task_config(task: str) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((store.ROOT / "configs" / "task" / f"{task}.yaml").read_text()) or {}
-    found: dict[str, Any] = content.get("task", content)
-    return found
 
 
 def _has_gpu() -> bool:

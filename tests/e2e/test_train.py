@@ -112,7 +112,7 @@ def test_no_room_for_a_file_is_a_clear_error_and_finished_jobs_stay(tmp_path: Pa
         (["experiment=tiny/good", "profile=papr"], "profile=papr: there is no such profile. Did you mean paper?"),
         (
             ["experiment=bibtex/fpi_nn", "protocol=papr"],
-            "protocol='papr' is not valid: expected one of none, paper, honest",
+            "protocol='papr' is not valid for bibtex: expected paper or honest",
         ),
         (["bibtex/fpi_nn"], "'bibtex/fpi_nn' is not key=value. Did you mean experiment=bibtex/fpi_nn?"),
         (["bibtex"], "'bibtex' is not key=value. `--help` lists"),
@@ -123,7 +123,7 @@ def test_no_room_for_a_file_is_a_clear_error_and_finished_jobs_stay(tmp_path: Pa
             ["experiment=bibtex/fpi_nn", "method.optimizer.lr=fast"],
             "method.optimizer.lr=fast is not valid: expected a number, such as 0.001.",
         ),
-        ([], "No task: add experiment=NAME, one of bibtex/"),
+        ([], "No task: add experiment=TASK/ROW, TASK one of bibtex, classification-cifar10, "),
     ],
     ids=["key", "experiment", "profile", "protocol", "row", "task", "option", "seed", "mandatory", "kind", "nothing"],
 )

@@ -57,7 +57,7 @@ def test_the_workspace_and_the_report_have_what_the_dry_run_says(results: Path) 
     ("arguments", "message"),
     [
         (["--dryrun"], "unknown option --dryrun: dashboard.py takes .*--dry-run"),
-        (["profile=papr"], "unknown profile 'papr'"),
+        (["profile=papr"], "profile=papr: there is no such profile"),
         (["profile=smoke", "dry_run=true", "results_dir=/nowhere"], "make report PROFILE=smoke"),
         (["results_dir=/nowhere"], "wandb login"),
     ],

@@ -49,8 +49,3 @@ def test_a_task_without_its_data_or_a_gpu_is_named(monkeypatch: pytest.MonkeyPat
 def test_wrong_arguments_are_named() -> None:
     with pytest.raises(ConfigError, match="usage"):
         doctor.main(["bibtex"])
-
-
-def test_only_profiles_with_data_are_listed() -> None:
-    assert doctor._with_data("restoration", ["sample", "paper", "train400"]) == ["sample", "train400"]
-    assert doctor._with_data("toy", ["sample", "paper"]) == ["sample", "paper"]  # the same data for all

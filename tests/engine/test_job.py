@@ -201,7 +201,7 @@ def test_artifacts_are_written_and_the_last_epoch_is_used_without_a_monitor(
     [
         (["seed=-1"], "seed=-1 is not valid"),
         (["seed=1.5"], "seed=1.5 is not valid"),
-        (["protocol=papr"], "protocol='papr' is not valid: expected one of none, paper, honest"),
+        (["protocol=papr"], "protocol='papr' is not valid for tiny: expected none or paper or honest"),
         (["row=a/b"], "row='a/b' is not valid"),
         (["row=a-honest"], "use protocol=honest"),
         (["row=???"], "Mandatory key without a value: row"),

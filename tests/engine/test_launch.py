@@ -6,10 +6,11 @@ import errno
 from collections.abc import Callable, Sequence
 
 import pytest
+from hydra.errors import MissingConfigException
 
 from tasks.engine.cli import exit_with
 from tasks.engine.errors import ConfigError
-from tasks.engine.launch import launch
+from tasks.engine.launch import _check_profiles, explain, launch
 
 
 class TerminatedWorkerError(Exception):
@@ -62,3 +63,48 @@ def test_a_full_disk_is_said_with_the_fix(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err.startswith(
         "error: cannot write figures.json: No space left on device\n  No room left"
     )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["experiment=toy/box", "profile=train400"],
+        ["--multirun", "experiment=denoising/nlm,toy/box", "profile=sample,train400"],
+        ["reproduce=toy", "profile=train400"],
+        ["reproduce=toy_more_seeds", "profile=train400"],
+    ],
+)
+def test_a_profile_of_another_task_is_refused(arguments: list[str]) -> None:
+    with pytest.raises(
+        ConfigError, match=r"profile=train400: toy has no such profile. There are: smoke, sample, paper"
+    ):
+        _check_profiles(arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["experiment=denoising/nlm,restoration/tv", "profile=sample,train400"],
+        ["reproduce=classification", "profile=mnist"],
+        ["experiment=toy/box", "profile=choice(smoke,sample)"],
+        ["experiment=toy/box", "profile=mine", "--config-dir", "elsewhere"],
+        ["experiment=tiny/good", "profile=train400"],
+        [],
+    ],
+)
+def test_other_profiles_are_left_to_hydra(arguments: list[str]) -> None:
+    _check_profiles(arguments)
+
+
+@pytest.mark.parametrize(
+    ("missing", "said", "unsaid"),
+    [
+        ("experiment/bibtex/fpi_n", "Did you mean bibtex/fpi_nn? There are: bibtex/control, ", "toy"),
+        ("experiment/toy", "There are: toy/box, ", "bibtex"),
+        ("experiment/spring/x", "There are: bibtex/..., classification-cifar10/..., ", "fpi_nn"),
+        ("profile/smok", "Did you mean smoke? There are: ", "task/"),
+    ],
+)
+def test_what_there_is_instead_is_short(missing: str, said: str, unsaid: str) -> None:
+    text = explain(MissingConfigException("", missing))
+    assert said in text and unsaid not in text.partition("There are")[2]

@@ -163,7 +163,7 @@ def test_nothing_to_report_and_nothing_to_publish_are_errors(results: Path) -> N
         ([], "usage: python scripts/report.py TASK"),
         (["nope"], "unknown task 'nope'"),
         (["bibtex", "profil=paper"], "unknown key 'profil'"),
-        (["bibtex", "profile=papr"], "unknown profile 'papr'"),
+        (["bibtex", "profile=papr"], "bibtex has no such profile. Did you mean paper?"),
         (["bibtex", "publish=yes"], "publish=yes is not valid"),
         (["bibtex", "publish"], "'publish' is not key=value"),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.engine import data, fetch, reproduce, store
+from tasks.engine import data, fetch, profiles, reproduce, store
 from tasks.engine.errors import ConfigError
 
 
@@ -23,7 +23,9 @@ def no_network(name: str) -> Path:
 def test_what_was_asked_for_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "locate", missing)
     assert reproduce.choose_profile("bibtex", "smoke")[0] == "smoke"
-    with pytest.raises(ConfigError, match="one of .*paper, sample, .*smoke"):
+    with pytest.raises(
+        ConfigError, match="bibtex has no such profile. Did you mean paper. There are: smoke, sample, paper"
+    ):
         reproduce.choose_profile("bibtex", "papr")
 
 
@@ -51,15 +53,22 @@ def test_a_task_may_need_other_data_a_profile_and_a_gpu(monkeypatch: pytest.Monk
     assert profile == "sample" and "PROFILE=train400 runs it" in reason
 
 
+def test_a_profile_of_another_task_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a job was started"))
+    for given in (["profile=shapes"], ["profile=shapes", "--dry-run"]):
+        with pytest.raises(ConfigError, match="classification has no such profile.* There are: .* mnist, paper"):
+            reproduce.main(["classification", *given])
+
+
 def test_data_of_the_same_content_stand_in_for_each_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def one_file(name: str, **_: object) -> Path:
         return tmp_path if name == "mnist-npz" else missing(name)
 
     monkeypatch.setattr(data, "locate", one_file)
-    assert reproduce.data_needed("classification") == {"paper": "mnist-npz", "mnist": "mnist-npz"}
+    assert profiles.data_needed("classification") == {"paper": "mnist-npz", "mnist": "mnist-npz"}
     reproduce.check_data("classification", "paper")
     monkeypatch.setattr(data, "locate", missing)
-    assert reproduce.data_needed("classification") == {"paper": "mnist", "mnist": "mnist"}
+    assert profiles.data_needed("classification") == {"paper": "mnist", "mnist": "mnist"}
     with pytest.raises(ConfigError, match="profile=mnist cannot run: data 'mnist' not found"):
         reproduce.check_data("classification", "mnist")
 

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 import fpi
 from tasks.engine import paper
-from tasks.engine.reproduce import data_needed
+from tasks.engine.profiles import data_needed
 from tasks.vae.rows import DISTANCES, ROWS
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
