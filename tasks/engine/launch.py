@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from tasks.engine import console, profiles, ray_launcher
 from tasks.engine.cli import task_names
 from tasks.engine.config import experiments
-from tasks.engine.errors import ConfigError, choices
+from tasks.engine.errors import ConfigError, choices, describe
 from tasks.engine.store import ROOT
 
 LAUNCH = "FPI_LAUNCH"  # environment variable with a name for all jobs of one command
@@ -49,6 +49,11 @@ def launch(main: Callable[[], Any]) -> None:
         main()
     except CompactHydraException as error:
         console.error(explain(error))
+        sys.exit(1)
+    except OSError as error:  # a job's own are its failure, or a ConfigError
+        console.error(
+            f"{describe(error)}. What Hydra writes of a sweep goes to hydra.sweep.dir=DIR, jobs to results_dir=."
+        )
         sys.exit(1)
     except KeyboardInterrupt:
         console.error("interrupted; the same command goes on from the last checkpoints.")

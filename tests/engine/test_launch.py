@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.errors import MissingConfigException
 
 from tasks.engine.cli import exit_with
 from tasks.engine.errors import ConfigError
 from tasks.engine.launch import _check_profiles, explain, launch
+from tasks.engine.store import ROOT
 
 
 class TerminatedWorkerError(Exception):
@@ -28,6 +31,7 @@ def raising(error: BaseException) -> Callable[..., int]:
     ("error", "status", "message"),
     [
         (ConfigError("seed=-1 is not valid"), 1, "error: seed=-1 is not valid"),
+        (PermissionError(13, "Permission denied", "/x/outputs"), 1, "error: Permission denied: /x/outputs. "),
         (KeyboardInterrupt(), 130, "the same command goes on"),
         (TerminatedWorkerError("SIGKILL"), 1, "hydra.launcher.n_jobs=1"),
     ],
@@ -108,3 +112,11 @@ def test_other_profiles_are_left_to_hydra(arguments: list[str]) -> None:
 def test_what_there_is_instead_is_short(missing: str, said: str, unsaid: str) -> None:
     text = explain(MissingConfigException("", missing))
     assert said in text and unsaid not in text.partition("There are")[2]
+
+
+def test_nothing_of_hydras_is_left_where_a_command_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        hydra = compose("train", ["experiment=toy/box"], return_hydra_config=True).hydra
+    assert Path(hydra.run.dir) == Path(".") and hydra.output_subdir is None and "handlers" not in hydra.job_logging
+    assert Path(hydra.sweep.dir).resolve() == ROOT / "outputs"  # a sweep's multirun.yaml cannot be switched off
