@@ -8,13 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
+from yaml import YAMLError
 
-from tasks.engine import console
+import fpi
+from tasks.engine import console, devices
 from tasks.engine.callbacks import read_checkpoint
-from tasks.engine.errors import CheckpointError
+from tasks.engine.errors import CheckpointError, describe, root_cause
+from tasks.engine.manifest import DataError
 from tasks.flow.colors import flow_to_rgb
 from tasks.flow.initialisers import NAMES, make
 from tasks.flow.io import read_image, write_flo
@@ -35,27 +40,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         run(options)
-    except (OSError, ValueError, CheckpointError) as error:
-        console.error(str(error))
+    except (OSError, ValueError, CheckpointError, DataError, fpi.FixedPointError) as error:
+        console.error(describe(error) if isinstance(error, OSError) else str(error))
         sys.exit(1)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Raises ValueError or OSError naming the file that is wrong, CheckpointError for a checkpoint that is."""
+    """Raises ValueError or OSError naming the file or option that is wrong, CheckpointError for a checkpoint that is,
+    DataError if an initialiser's weights are not here."""
+    device, picture = devices.named(options.device), _picture(options)
     first, second = (read_image(path)[None].float() / 255 for path in (options.first, options.second))
     if first.shape != second.shape:
         sizes = " and ".join(f"{tuple(frame.shape[-2:])}" for frame in (first, second))
         raise ValueError(f"{options.first} and {options.second} have different sizes (height, width): {sizes}")
-    pair = [frame.to(options.device) for frame in (first, second)]
+    pair = [frame.to(device) for frame in (first, second)]
     with torch.no_grad():
         if options.checkpoint is None:
             flow = make(options.initialiser)(*pair)[0]
         else:
-            flow = load_module(options.checkpoint).to(options.device).estimate(*pair)[0]
+            flow = load_module(options.checkpoint).to(device).estimate(*pair)[0]
     write_flo(options.output, flow.cpu())
     written = str(options.output)
-    if options.png:
-        picture = options.output.with_suffix(".png")
+    if picture:
         Image.fromarray(flow_to_rgb(flow.cpu().numpy())).save(picture)
         written += f", {picture}"
     console.say(
@@ -63,19 +69,40 @@ def run(options: argparse.Namespace) -> None:
     )
 
 
+def _picture(options: argparse.Namespace) -> Path | None:
+    """Where the colours go. Raises ValueError if a file would have another kind's name, no folder, or be a frame's."""
+    output: Path = options.output
+    if output.suffix != ".flo":
+        raise ValueError(f"-o {output}: the flow is a .flo file, name it {output.with_suffix('.flo')}")
+    if not output.parent.is_dir():
+        raise ValueError(f"-o {output}: there is no folder {output.parent}")
+    picture = output.with_suffix(".png") if options.png else None
+    if picture and picture.exists() and any(picture.samefile(frame) for frame in (options.first, options.second)):
+        raise ValueError(f"--png would overwrite the frame {picture}: choose another name for -o")
+    return picture
+
+
 def load_module(checkpoint: Path) -> FlowModule:
     """The trained module of a job, in evaluation mode, from its directory or its last.ckpt.
 
     Raises:
         FileNotFoundError: no checkpoint, or no config.yaml beside it.
-        CheckpointError: the file cannot be read, or does not fit the config's module.
+        CheckpointError: the file cannot be read, is of another task, or does not fit the config's module.
     """
     checkpoint = checkpoint / "last.ckpt" if checkpoint.is_dir() else checkpoint
     config = checkpoint.parent / "config.yaml"
     for path, what in ((checkpoint, "checkpoint"), (config, "config of the checkpoint's job")):
         if not path.is_file():
             raise FileNotFoundError(f"no {what} at {path}: give a finished job's directory, or the last.ckpt in it")
-    module: FlowModule = instantiate(OmegaConf.load(config).method, _convert_="all")
+    try:
+        method = OmegaConf.load(config).method
+        if not str(method._target_).startswith("tasks.flow."):
+            raise CheckpointError(f"{checkpoint} is of another task ({method._target_}), expected one of optical flow")
+        module: FlowModule = instantiate(method, _convert_="all")
+    except InstantiationException as error:
+        raise CheckpointError(f"the network of {config} cannot be made: {root_cause(error)}") from error
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise CheckpointError(f"{config} is no config of a job: {str(error).splitlines()[0]}") from error
     state = read_checkpoint(checkpoint)
     assert state is not None
     try:

@@ -27,6 +27,7 @@ RAFT_NAMES = (
     (r"^update_block\.gru\.", "update_block.recurrent_block.convgru1."),
 )
 RAFT_MULTIPLE, RAFT_SMALLEST = 8, 128
+DIS_SMALLEST = 16  # two of its patches; OpenCV refuses smaller images, or reads beyond narrow ones
 WEIGHTS = {"pwcnet": "flow/pwc_net.pth.tar", "raft_small": "flow/raft_small/raft-small.pth"}
 
 
@@ -82,14 +83,18 @@ class Zero(nn.Module):
 
 
 class DIS(nn.Module):
-    """Dense inverse search (Kroeger et al. 2016) as OpenCV has it, one pair at a time on the CPU."""
+    """Dense inverse search (Kroeger et al. 2016) as OpenCV has it, one pair at a time on the CPU; frames are continued
+    by their border to at least 16 pixels."""
 
     def forward(self, frame1: Tensor, frame2: Tensor) -> Tensor:
         import cv2  # here: only this initialiser needs it
 
         search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        flows = [search.calc(a, b, None) for a, b in zip(_gray(frame1), _gray(frame2), strict=True)]
-        return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).contiguous().to(frame1.device)
+        height, width = frame1.shape[-2:]
+        pad = (0, max(0, DIS_SMALLEST - width), 0, max(0, DIS_SMALLEST - height))
+        first, second = (_gray(F.pad(frame, pad, mode="replicate")) for frame in (frame1, frame2))
+        flows = np.stack([search.calc(a, b, None) for a, b in zip(first, second, strict=True)])[:, :height, :width]
+        return torch.from_numpy(flows).permute(0, 3, 1, 2).contiguous().to(frame1.device)
 
 
 class RaftSmall(nn.Module):
@@ -127,7 +132,7 @@ def find_weights(path: str) -> Path:
             return candidate
     places = ", ".join(str(candidate) for candidate, _ in candidates)
     raise FileNotFoundError(
-        f"no weights at {places}: put the file there, or choose another initialiser (method.initialiser.name)"
+        f"no weights at {places}: put the file there, or choose an initialiser without weights, dis or zero"
     )
 
 

@@ -29,6 +29,12 @@ def test_dis_sees_a_shift() -> None:
     assert (inner[0] - 3).abs().median() < 0.3 and inner[1].abs().median() < 0.3
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (11, 12), (12, 40), (40, 15)])
+def test_dis_takes_frames_smaller_than_its_patches(height: int, width: int) -> None:
+    flow = make("dis")(*(frame[..., :height, :width] for frame in moving_square()))
+    assert flow.shape == (1, 2, height, width) and bool(flow.isfinite().all())
+
+
 def test_an_initialiser_has_no_state_of_its_own() -> None:
     initialiser = make("zero")
     assert not initialiser.state_dict() and not list(initialiser.parameters())
