@@ -45,6 +45,12 @@ def open_image(name: str, content: bytes) -> Image.Image:
         raise ImageError(f"{name} cannot be decoded, it is damaged or truncated: {error}") from error
 
 
+def frames(content: bytes) -> int:
+    """How many pictures a file that Pillow reads holds: those of an animation, or the pages of a TIFF."""
+    with Image.open(BytesIO(content)) as picture:
+        return int(getattr(picture, "n_frames", 1))
+
+
 def upright(pixels: np.ndarray, content: bytes) -> np.ndarray:
     """Pixels (channels, height, width) turned as the EXIF orientation of their file says."""
     with Image.open(BytesIO(content)) as picture:

@@ -13,11 +13,15 @@ from PIL import Image
 from torch import Tensor
 
 import fpi
-from tasks.denoising.images import ImageError, open_image, upright
+from tasks.denoising import deep
+from tasks.denoising.images import ImageError, frames, open_image
 from tasks.denoising.models import Denoiser, FeedForward, FPIDenoiser
-from tasks.engine import console, png16
+from tasks.engine import console, devices
+from tasks.engine.errors import describe
 
 EIGHT_BITS = {"1": "L", "L": "L", "LA": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA"}
+CONVERTED = ("CMYK", "YCbCr")  # to RGB, not without loss
+PGM = (b"P2", b"P5")  # how the files begin; Pillow reads 16 bits of them into 32
 TOLERANCE, MAX_ITER = 1e-7, 500  # of the solve; Anderson's method needs about 10
 
 
@@ -29,22 +33,27 @@ def main(arguments: Sequence[str]) -> int:
     """Denoise every image given; returns 1 if one of them could not be used, 2 for a wrong command line."""
     options = _parse(arguments)
     try:
+        device = devices.named(options.device)
         network, trained = load_denoiser(options.checkpoint)
         _check_sigma(options.sigma, trained)
         targets = _targets(options.images, options.output)
-    except DenoiseError as error:
+    except ValueError as error:
         console.error(str(error))
         return 2
-    network.to(options.device)
+    network.to(device)
     failed = []
     for source, target in zip(options.images, targets, strict=True):
         try:
             denoise_file(network, source, target)
             console.say(f"{source} -> {target}")
         except (ImageError, fpi.FixedPointError, OSError) as error:
-            failed.append(str(error) if str(source) in str(error) else f"{source}: {error}")
-            console.warn(failed[-1])
-    if failed:
+            text = describe(error) if isinstance(error, OSError) else str(error)
+            failed.append(text if str(source) in text else f"{source}: {text}")
+            if len(targets) > 1:
+                console.warn(failed[-1])
+    if len(targets) == 1 and failed:
+        console.error(failed[0])
+    elif failed:
         console.error(f"{len(failed)} of {len(options.images)} images were not denoised:\n  " + "\n  ".join(failed))
     return int(bool(failed))
 
@@ -91,14 +100,21 @@ def denoise_file(network: Denoiser, source: Path, target: Path) -> None:
 
     Raises:
         ImageError: the file cannot be decoded, or its colour mode is not one of gray, RGB and palette (with or without
-            alpha; 8 bits a channel, PNG files and gray also 16).
+            alpha; 8 or 16 bits a channel) and CMYK (which becomes RGB, with a warning).
     """
     content = source.read_bytes()
-    if png16.is_deep(content):
-        _denoise_deep(network, source, content, target)
+    pixels = deep.read(source, content)
+    if pixels is not None:
+        _denoise_deep(network, source, pixels, target)
         return
     picture = open_image(str(source), content)
-    if picture.mode.startswith("I;16"):
+    if (count := frames(content)) > 1:
+        console.warn(f"{source} has {count} pictures: the first alone is denoised")
+    if picture.mode in CONVERTED:
+        console.warn(f"{source} has {picture.mode} colours: the result is RGB, converted without a colour profile")
+        picture.info.pop("icc_profile", None)  # of the colours it had
+        picture = picture.convert("RGB")
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and content[:2] in PGM):
         values, scale, mode, alpha = np.asarray(picture).astype(np.float32)[None], 65535, "I;16", None
     else:
         if picture.mode not in EIGHT_BITS:
@@ -122,20 +138,14 @@ def denoise_file(network: Denoiser, source: Path, target: Path) -> None:
         ) from error
 
 
-def _denoise_deep(network: Denoiser, source: Path, content: bytes, target: Path) -> None:
-    """A PNG with 16 bits a channel: gray or RGB, with or without alpha."""
-    if target.suffix.lower() != ".png":
-        raise ImageError(f"{source} has 16 bits a channel: give a .png as its output, got {target}")
-    try:
-        pixels = png16.decode(content)
-    except ValueError as error:
-        raise ImageError(f"{source} {error}") from error
-    pixels = upright(pixels, content)
+def _denoise_deep(network: Denoiser, source: Path, pixels: np.ndarray, target: Path) -> None:
+    """16 bits a channel, uint16 (channels, height, width): gray or RGB, with or without alpha."""
+    deep.check_target(source, target, len(pixels))
     colours = pixels[: len(pixels) - (len(pixels) + 1) % 2]  # the rest is alpha
     channels = torch.from_numpy(colours.astype(np.float32) / 65535)[:, None]
     result = _to_integers(denoise(network, channels), 65535)
     try:
-        png16.write(target, np.concatenate([result, pixels[len(colours) :]]))
+        deep.write(target, np.concatenate([result, pixels[len(colours) :]]))
     except OSError as error:
         raise ImageError(f"{target} cannot be written: {error}. Choose another folder or -o FILE.png") from error
 

@@ -12,7 +12,8 @@ import torch
 from PIL import Image, ImageOps
 
 import fpi
-from tasks.denoising.images import upright
+from tasks.denoising import deep
+from tasks.denoising.images import ImageError, upright
 from tasks.denoising.models import Denoiser, FeedForward, FPIDenoiser
 from tasks.denoising.module import Denoising
 from tasks.denoising.restore import main
@@ -79,10 +80,79 @@ def test_deep_images_that_would_lose_bits_are_refused(
 ) -> None:
     png16.write(tmp_path / "in.png", np.zeros((3, 4, 4), dtype=np.uint16))
     assert run(tmp_path / "in.png", "--checkpoint", identity, "-o", tmp_path / "out.jpg") == 1
+    assert "give a .png or .tiff as its output" in capsys.readouterr().err
+    png16.write(tmp_path / "in.png", np.zeros((4, 4, 4), dtype=np.uint16))
+    assert run(tmp_path / "in.png", "--checkpoint", identity, "-o", tmp_path / "out.tiff") == 1
     assert "give a .png as its output" in capsys.readouterr().err
-    tifffile.imwrite(tmp_path / "in.tiff", np.zeros((4, 4, 3), dtype=np.uint16), photometric="rgb")
-    assert run(tmp_path / "in.tiff", "--checkpoint", identity, "-o", tmp_path / "out.png") == 1
-    assert "16 bits a colour" in capsys.readouterr().err
+    for options, problem in (
+        ({"extrasamples": ["assocalpha"]}, "premultiplied alpha"),
+        ({"planarconfig": "separate"}, "in.tiff"),
+    ):
+        tifffile.imwrite(tmp_path / "in.tiff", np.zeros((4, 4, 4), np.uint16), photometric="rgb", **options)
+        assert run(tmp_path / "in.tiff", "--checkpoint", identity, "-o", tmp_path / "out.png") == 1
+        assert problem in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(("channels", "name"), [(3, "out.png"), (3, "out.TIFF"), (3, "out.ppm"), (4, "out.png")])
+def test_sixteen_bits_a_colour_in_tiff_are_kept(
+    tmp_path: Path, identity: Path, channels: int, name: str, orientation: int
+) -> None:
+    pixels = np.stack([SHADES * 200 + 17 * c for c in range(channels)], 2).astype(np.uint16)
+    options = {"extrasamples": ["unassalpha"] * (channels - 3), "extratags": [(274, "H", 1, orientation, True)]}
+    tifffile.imwrite(tmp_path / "in.tiff", pixels, photometric="rgb", compression="zlib", **options)
+    assert run(tmp_path / "in.tiff", "--checkpoint", identity, "-o", tmp_path / name) == 0
+    after = deep.read(tmp_path / name, (tmp_path / name).read_bytes())
+    assert after is not None
+    expected = np.rot90(pixels, -1) if orientation == 6 else pixels
+    np.testing.assert_array_equal(after.transpose(1, 2, 0), expected)
+
+
+def test_sixteen_bits_of_a_tiff_are_there_for_other_readers(tmp_path: Path) -> None:
+    pixels = np.stack([SHADES * 200 + 17 * c for c in range(3)]).astype(np.uint16)
+    deep.write(tmp_path / "out.tiff", pixels)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tiff").transpose(2, 0, 1), pixels)
+
+
+def test_a_truncated_deep_tiff_is_named(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 65536, (64, 64, 3)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "in.tiff", noise, photometric="rgb")
+    content = (tmp_path / "in.tiff").read_bytes()
+    with pytest.raises(ImageError, match="in.tiff cannot be decoded, it is damaged or truncated"):
+        deep.read(tmp_path / "in.tiff", content[: len(content) // 2])
+
+
+def test_sixteen_bit_gray_of_netpbm_is_kept(tmp_path: Path, identity: Path) -> None:
+    Image.fromarray(SHADES.astype(np.uint16) * 257 + 1).save(tmp_path / "in.pgm")
+    assert run(tmp_path / "in.pgm", "--checkpoint", identity, "-o", tmp_path / "out.pgm") == 0
+    assert (tmp_path / "out.pgm").read_bytes() == (tmp_path / "in.pgm").read_bytes()
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr"])
+def test_colours_of_print_and_video_become_rgb_with_a_warning(
+    tmp_path: Path, identity: Path, mode: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = tmp_path / "in.tiff", tmp_path / "out.tiff"
+    picture(mode).save(source, icc_profile=b"of the print")
+    assert run(source, "--checkpoint", identity, "-o", target) == 0
+    assert f"has {mode} colours: the result is RGB" in capsys.readouterr().err
+    after = Image.open(target)
+    assert after.mode == "RGB" and "icc_profile" not in after.info
+    np.testing.assert_array_equal(np.asarray(after), np.asarray(Image.open(source).convert("RGB")))
+
+
+def test_of_an_animation_the_first_picture_is_denoised_and_the_others_are_said(
+    tmp_path: Path, identity: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    others = [Image.new("RGB", (31, 20), colour) for colour in ("red", "blue")]
+    picture("RGB").save(tmp_path / "in.gif", save_all=True, append_images=others)
+    assert run(tmp_path / "in.gif", "--checkpoint", identity, "-o", tmp_path / "out.png") == 0
+    assert "in.gif has 3 pictures: the first alone is denoised" in capsys.readouterr().err
+
+
+def test_one_bad_image_is_said_once(tmp_path: Path, identity: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "missing.png", "--checkpoint", identity, "-o", tmp_path / "out.png") == 1
+    assert capsys.readouterr().err == f"error: No such file or directory: {tmp_path / 'missing.png'}\n"
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -138,12 +208,12 @@ def test_a_bad_image_is_named_and_the_others_go_on(
     for name in ("a.png", "c.png"):
         picture("L").save(tmp_path / name)
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:45])
-    picture("CMYK").save(tmp_path / "d.tiff")
+    Image.new("F", (4, 4)).save(tmp_path / "d.tiff")
     sources = [tmp_path / name for name in ("a.png", "b.png", "c.png", "d.tiff", "missing.png")]
     assert run(*sources, "--checkpoint", identity, "-o", tmp_path / "out") == 1
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
     summary = capsys.readouterr().err.split("3 of 5 images were not denoised:")[1]
-    assert "b.png" in summary and "colour mode CMYK" in summary and "missing.png" in summary
+    assert "b.png" in summary and "colour mode F" in summary and "missing.png" in summary
 
 
 @pytest.mark.parametrize(
@@ -155,6 +225,7 @@ def test_a_bad_image_is_named_and_the_others_go_on(
         (["--checkpoint", "in.png"], "cannot be read as a checkpoint"),
         (["--checkpoint", "foreign.ckpt"], "is of another task"),
         (["--checkpoint", "wrong.ckpt"], "does not hold the weights it names"),
+        (["--device", "foo"], "--device foo: there is no such device here, choose cpu"),
         (["-o", "in.png"], "would overwrite the image itself"),
         (["-o", "nowhere/out.png"], "there is no folder"),
     ],
