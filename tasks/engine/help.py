@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tasks.engine.cli import task_names
@@ -9,6 +10,7 @@ from tasks.engine.config import experiments
 from tasks.engine.store import ROOT
 
 CONFIGS = ROOT / "configs"
+SENTENCE = re.compile(r".*?\.(?=\n|$| [A-Z`])", re.DOTALL)  # "et al. 2021" does not end one
 
 USAGE = """\
 One job: one row of a table, one protocol, one seed.
@@ -22,7 +24,7 @@ Completion in the shell: eval "$(python scripts/train.py --shell-completion inst
 
 
 def text() -> str:
-    """Tasks with their rows, and profiles, each with the first line of its config's header."""
+    """Tasks with their rows, and profiles, each with the first sentence of its config's header."""
     parts = [USAGE]
     for task in task_names():
         parts += [f"{task}: {_title(CONFIGS / 'task' / f'{task}.yaml')}"]
@@ -30,7 +32,8 @@ def text() -> str:
         width = max(map(len, names))
         parts += [f"  {name:{width}}  {_title(CONFIGS / 'experiment' / f'{name}.yaml')}" for name in names] + [""]
     profiles = sorted((CONFIGS / "profile").glob("*.yaml"))
-    parts += ["profiles:", *(f"  {path.stem:9} {_title(path)}" for path in profiles), "", MORE]
+    width = max(len(path.stem) for path in profiles)
+    parts += ["profiles:", *(f"  {path.stem:{width}}  {_title(path)}" for path in profiles), "", MORE]
     return "\n".join(parts)
 
 
@@ -54,6 +57,8 @@ def complete_rows() -> None:
 
 
 def _title(path: Path) -> str:
-    """The first comment line of a config."""
+    """The first sentence of a config's comments."""
     lines = (line[1:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
-    return next((line for line in lines if not line.startswith("@")), "")
+    text = "\n".join(line for line in lines if not line.startswith("@"))
+    sentence = SENTENCE.match(text)
+    return " ".join((sentence[0] if sentence else text).split())

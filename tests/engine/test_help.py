@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,31 @@ def test_help_lists_tasks_rows_and_profiles() -> None:
             (line,) = [line for line in lines if line[:1] == [name]]
             assert len(line) > 3, f"{name} says nothing of itself"
     assert {"paper", "sample", "smoke"} <= {line[0] for line in lines if line}
+
+
+@pytest.mark.parametrize(
+    ("header", "sentence"),
+    [
+        (
+            "# @package _global_\n# A row of two\n# lines (Wu et al. 2021), 4.5 %. More.\n",
+            "A row of two lines (Wu et al. 2021), 4.5 %.",
+        ),
+        ("# One sentence.\n#   python scripts/train.py\nrow: a\n", "One sentence."),
+        ("# No stop\nrow: a  # a row.\n", "No stop"),
+        ("row: a\n", ""),
+    ],
+)
+def test_a_config_is_introduced_by_its_first_sentence(tmp_path: Path, header: str, sentence: str) -> None:
+    (tmp_path / "a.yaml").write_text(header)
+    assert help._title(tmp_path / "a.yaml") == sentence
+
+
+def test_no_sentence_is_cut_and_none_runs_on() -> None:
+    for path in sorted(
+        path for group in ("task", "experiment", "profile") for path in help.CONFIGS.glob(f"{group}/**/*.yaml")
+    ):
+        if path.parent.name != "task" or path.parent.parent.name != "profile":
+            assert help._title(path).endswith(".") and "python " not in help._title(path), path
 
 
 @pytest.mark.parametrize(
