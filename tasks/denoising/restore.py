@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
             denoise_file(network, source, target)
             console.say(f"{source} -> {target}")
         except (ImageError, fpi.FixedPointError, OSError) as error:
-            text = describe(error) if isinstance(error, OSError) else str(error)
+            text = describe(error) if getattr(error, "strerror", None) else str(error)
             failed.append(text if str(source) in text else f"{source}: {text}")
             if len(targets) > 1:
                 console.warn(failed[-1])

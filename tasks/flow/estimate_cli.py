@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         run(options)
     except (OSError, ValueError, CheckpointError, DataError, fpi.FixedPointError) as error:
-        console.error(describe(error) if isinstance(error, OSError) else str(error))
+        console.error(describe(error) if getattr(error, "strerror", None) else str(error))
         sys.exit(1)
 
 
