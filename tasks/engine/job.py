@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import shutil
@@ -24,6 +25,9 @@ from tasks.engine.launch import LAUNCH
 from tasks.engine.preempt import Preempted, Request, listening, queue_again
 from tasks.engine.training import Training
 
+# What a job writes before its first epoch ends.
+UNCOMPUTED = {"config.yaml", "env.json", "failed.json", ".lock", "wandb"}
+
 
 def run_job(cfg: DictConfig) -> dict[str, Any]:
     """Run one job and return the content of its run.json, or of failed.json if an exception ended it.
@@ -45,24 +49,34 @@ def run_job(cfg: DictConfig) -> dict[str, Any]:
                 console.say(f"skip  {_title(config)}: done before, {_key_metric(config, done['metrics'])}", style="dim")
                 return done
             tracking.announce(tracking_mode, reason)
-            return _train_or_record_failure(directory, config, tracking_mode)
+            try:
+                return _train_or_record_failure(directory, config, tracking_mode)
+            finally:
+                # The trainer's reference cycles hold model and data (a gigabyte with images of full size), and the next
+                # job of a sweep may run in this process before Python looks for them.
+                gc.collect()
     except OSError as error:
         raise ConfigError(f"{errors.describe(error)}. {errors.hint(error)}") from error
 
 
 def _claim_directory(directory: Path, config: dict[str, Any]) -> dict[str, Any] | None:
-    """The content of run.json if this config ran here; else write config.yaml. Refuses another config's directory."""
+    """The content of run.json if this config ran here; else write config.yaml.
+
+    Refuses the directory of another config, unless that one failed before it computed anything.
+    """
     path = directory / "config.yaml"
     if path.exists():
         old = OmegaConf.to_container(OmegaConf.load(path))
         assert isinstance(old, dict)
         changes = store.differences(old, config)  # type: ignore[arg-type]
         if changes and not config["force"]:
-            raise ConfigError(
-                f"{directory} was written by another config; it differs in (old -> new):\n  "
-                + "\n  ".join(changes)
-                + "\nFix: choose another results_dir=, or force=true to move the old directory aside."
-            )
+            if not _holds_only_a_failure(directory):
+                raise ConfigError(
+                    f"{directory} was written by another config; it differs in (old -> new):\n  "
+                    + "\n  ".join(changes)
+                    + "\nFix: choose another row= or results_dir=, or force=true to move the old directory aside."
+                )
+            (directory / tracking.RUN_ID).unlink(missing_ok=True)  # another config is another run of W&B
         if config["force"]:
             aside = _new_directory(directory.with_name(f"{directory.name}.old-{time.strftime('%Y%m%d-%H%M%S')}"))
             for entry in [entry for entry in directory.iterdir() if entry.name != ".lock"]:
@@ -73,6 +87,12 @@ def _claim_directory(directory: Path, config: dict[str, Any]) -> dict[str, Any] 
     store.atomic_write(path, OmegaConf.to_yaml(OmegaConf.create(config)))
     (directory / "failed.json").unlink(missing_ok=True)
     return None
+
+
+def _holds_only_a_failure(directory: Path) -> bool:
+    """Whether a job failed here before it computed anything, so that a corrected config may have its place."""
+    entries = {entry.name for entry in directory.iterdir()}
+    return "failed.json" in entries and entries <= {*UNCOMPUTED, tracking.RUN_ID}
 
 
 def _new_directory(wish: Path) -> Path:

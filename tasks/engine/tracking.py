@@ -19,6 +19,7 @@ ANNOUNCED = "FPI_TRACKING_ANNOUNCED"  # set for child processes, so that the mod
 REACH_SECONDS = 2.0  # to wait for a first answer of the server, once a process
 INIT_SECONDS = 20.0  # to wait for the server to take a run
 FINISH_SECONDS = 10.0  # to wait for the last uploads of a run; what is left stays on disk
+RUN_ID = "wandb_id"  # in a job's directory
 UNFINISHED = "unfinished-upload"  # in a job's wandb/: its online runs are not complete on the server
 _failed = False  # W&B itself failed in this process: do not let every further job wait for another failure
 _unreachable = False  # the server did: this process goes on offline
@@ -102,7 +103,7 @@ class Tracker:
                 return
             except Exception as error:
                 _go_offline(f"refused the run ({_brief(error)})")
-                (directory / "wandb_id").unlink(missing_ok=True)  # W&B's service holds on to this one
+                (directory / RUN_ID).unlink(missing_ok=True)  # W&B's service holds on to this one
         try:
             self.run = _start(config, directory, "offline")
         except Exception as error:
@@ -205,7 +206,7 @@ def _brief(error: Exception) -> str:
 
 def _run_id(directory: Path) -> str:
     """The job's W&B id, drawn once and kept, so that a resumed job goes on in the same W&B run."""
-    path = directory / "wandb_id"
+    path = directory / RUN_ID
     if not path.exists():
         path.write_text(secrets.token_hex(6))
     return path.read_text()

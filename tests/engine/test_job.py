@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -164,6 +167,28 @@ def test_protocols_have_their_own_directories(tmp_path: Path) -> None:
     runs, failed = store.load_runs(tmp_path, "sample", "tiny")
     assert not failed
     assert {(r.directory.parent.name, r.protocol) for r in runs} == {("good", "paper"), ("good-honest", "honest")}
+
+
+@pytest.mark.parametrize("status", ["done", "failed"])
+def test_a_job_that_has_ended_gives_its_memory_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    kept = []
+    build = TinyModule.__init__
+
+    def init(self: TinyModule, *arguments: Any, **options: Any) -> None:
+        build(self, *arguments, **options)
+        kept.append(weakref.ref(self))
+
+    monkeypatch.setattr(TinyModule, "__init__", init)
+    wrong = ["method.fail_at=0"] if status == "failed" else []
+    gc.disable()  # of itself it comes too late, or just in time
+    try:
+        result = run(tmp_path, "logger=csv", "trainer.max_epochs=1", *wrong)
+        left = [module() for module in kept]
+    finally:
+        gc.enable()
+    assert result["status"] == status and left == [None]
 
 
 def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.engine.errors import ConfigError
 from tasks.engine.launch import LAUNCH
 from tests.e2e.tiny import TinyModule, failing
 from tests.engine.test_job import job, run
@@ -55,6 +56,25 @@ def test_jobs_of_one_command_say_the_same_error_once(
 def test_a_constructors_error_is_shown_without_hydras_wrapper(tmp_path: Path) -> None:
     result = run(tmp_path, "method.dropout=2.0")
     assert result["error"].startswith("ValueError: dropout probability")
+
+
+def test_a_corrected_value_takes_the_place_of_a_failure(tmp_path: Path) -> None:
+    for wrong in ("trainer.precision=foo", "method.fail_at=0"):  # before training, and in its first epoch
+        assert run(tmp_path, wrong, "logger.mode=offline")["status"] == "failed"
+    first = (job(tmp_path) / "wandb_id").read_text()
+    assert run(tmp_path, "trainer.max_epochs=1", "logger.mode=offline")["status"] == "done"
+    assert not (job(tmp_path) / "failed.json").exists()
+    assert "fail_at: null" in (job(tmp_path) / "config.yaml").read_text()
+    assert (job(tmp_path) / "wandb_id").read_text() != first  # another config is another run of W&B
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "before-last.ckpt", "best.ckpt", "metrics.csv", "notes.txt"])
+def test_what_was_computed_before_a_failure_is_protected(tmp_path: Path, name: str) -> None:
+    run(tmp_path, "trainer.precision=foo")
+    (job(tmp_path) / name).touch()
+    with pytest.raises(ConfigError, match="trainer.precision: foo -> 32-true(.|\n)*choose another row="):
+        run(tmp_path)
+    assert (job(tmp_path) / "failed.json").exists()
 
 
 def test_a_full_disk_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
