@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tasks.engine.errors import ConfigError
+from tasks.engine.exchange import exchange
 from tasks.engine.store import ROOT
 
 PROTOCOLS = ("none", "paper", "honest")  # those of a task: the keys of task.protocols; without them, none
@@ -30,7 +31,7 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
         known = _known(cfg, str(error))
         raise ConfigError(f"{error.full_key or 'config'} cannot be resolved: {_first_line(error)}.{known}") from error
     _check(config)
-    return config
+    return exchange(config)
 
 
 def _known(cfg: DictConfig, message: str) -> str:
