@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import subprocess
+import tomllib
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from tasks.engine.store import ROOT
-
-PACKAGES = ("torch", "lightning", "hydra-core", "numpy", "scipy", "scikit-learn", "wandb")
 
 
 @cache
@@ -22,7 +22,7 @@ def environment(gpu: bool = False) -> dict[str, Any]:
     return {
         "git": git_state(ROOT),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in declared()},
         "system": f"{platform.system()} {platform.machine()}",
         "hardware": hardware(gpu),
     }
@@ -73,6 +73,13 @@ def _git(root: Path, *arguments: str) -> bytes | None:
         return subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=True, timeout=30).stdout
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def declared() -> list[str]:
+    """The distributions of the extra `suite`, as pyproject.toml names them, and OmegaConf, which comes with Hydra."""
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    suite = content["project"]["optional-dependencies"]["suite"]
+    return sorted({"omegaconf", *(re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in suite)})
 
 
 def _version(package: str) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,17 @@ def test_the_environment_names_versions_and_hardware_but_not_the_machine(monkeyp
     content = environment.environment()
     assert content["packages"]["torch"].startswith("2.") and "core" in content["hardware"]
     assert os.uname().nodename not in str(content) and "secret-key-0123" not in str(content)
+
+
+def test_every_package_of_the_suite_is_recorded_without_an_import() -> None:
+    assert {"torch", "torchvision", "hydra-joblib-launcher", "opencv-python-headless", "h5py"} <= set(
+        environment.declared()
+    )
+    environment.environment.cache_clear()
+    packages = environment.environment()["packages"]
+    assert packages["omegaconf"] == metadata.version("omegaconf")
+    assert packages["torch"] == metadata.version("torch") and packages.keys() == set(environment.declared())
+    assert environment._version("no-such-package") is None
+    code = "import sys; from tasks.engine.environment import environment; environment(); "
+    code += "assert not {'torch', 'lightning', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=environment.ROOT, check=True)
