@@ -5,6 +5,8 @@ Batches are pairs (z, y) of float32 tensors: z (batch, n_features) indicators, y
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import lightning as L
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tasks.bibtex.arff import read_sparse_arff
 from tasks.engine.batches import EpochBatches, mix_seed
-from tasks.engine.data import locate
+from tasks.engine.data import DataDamagedError, locate
 
 
 class MultiLabelData(L.LightningDataModule):
@@ -95,19 +97,25 @@ class MultiLabelData(L.LightningDataModule):
 class BibtexData(MultiLabelData):
     """Bibtex (Katakis et al. 2008) in its published split: 4,880 + 2,515 samples, 1,836 features, 159 labels.
 
-    Raises tasks.engine.data.DataNotFoundError without the data, arff.ArffError for files of another form.
+    Raises:
+        tasks.engine.data.DataNotFoundError: without the data.
+        arff.ArffError: files of another form; names file and line, also where the file is not the published one.
     """
 
     label = "bibtex"
     stand_in = False
 
     def load(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        folder = locate("bibtex")
-        train, test = (
-            read_sparse_arff(folder / f"bibtex-{split}.arff", self.n_features, self.n_labels)
-            for split in ("train", "test")
-        )
-        return train, test
+        try:
+            folder = locate("bibtex")
+        except DataDamagedError as error:
+            for path in error.damaged:
+                self._read(path)  # says where, if it is no ARFF of this form
+            raise
+        return self._read(folder / "bibtex-train.arff"), self._read(folder / "bibtex-test.arff")
+
+    def _read(self, path: Path) -> tuple[Tensor, Tensor]:
+        return read_sparse_arff(path, self.n_features, self.n_labels)
 
 
 class GeneratedLabels(MultiLabelData):

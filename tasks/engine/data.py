@@ -21,17 +21,28 @@ class DataNotFoundError(DataError):
     """A file is in none of the places searched, or is there with other bytes than the manifest's."""
 
 
+class DataDamagedError(DataNotFoundError):
+    """No place has the right file, and one has `damaged`: files of other bytes than the manifest's."""
+
+    def __init__(self, message: str, damaged: list[Path]) -> None:
+        super().__init__(message)
+        self.damaged = damaged
+
+
 def locate(name: str, *, manifest: Path = MANIFEST) -> Path:
     """The folder of a data set's first file ("bibtex") or the path of one file ("bibtex/bibtex-train.arff").
 
     Size and sha256 of every file asked for are verified (once per process and file). Where the files of a data set are
-    missing, it may lie unpacked: the folder of what the manifest names under `unpacked`. Raises DataNotFoundError,
-    naming the places searched and the fix, or ManifestError if the manifest has no such name.
+    missing, it may lie unpacked: the folder of what the manifest names under `unpacked`. Raises DataNotFoundError or
+    DataDamagedError, naming the places searched and the fix, or ManifestError if the manifest has no such name.
     """
     dataset, files = select(name, manifest)
     problems: list[str] = []
+    damaged: list[Path] = []
     for place, label in search_places():
-        found = [f"in {label}: {wrong}" for file in files if (wrong := problem(place / file.path, file))]
+        wrong = {file: text for file in files if (text := problem(place / file.path, file))}
+        damaged += [place / file.path for file in wrong if (place / file.path).exists()]
+        found = [f"in {label}: {text}" for text in wrong.values()]
         if not found:
             path = place / files[0].path
             return path if name == files[0].path else path.parent
@@ -42,7 +53,10 @@ def locate(name: str, *, manifest: Path = MANIFEST) -> Path:
                     return (place / other).parent
     fix = f"set FPI_DATA to a folder that has {' or '.join([files[0].path, *dataset.unpacked[:1]])}"
     fix = f"run `make data-{dataset.name}`, or {fix}" if dataset.downloadable else f"{fix} ({dataset.terms})"
-    raise DataNotFoundError("\n  ".join([f"data '{name}' not found", *problems, f"Fix: {fix}."]))
+    text = "\n  ".join(["", *problems, f"Fix: {fix}."])
+    if damaged:
+        raise DataDamagedError(f"data '{name}' damaged{text}", damaged)
+    raise DataNotFoundError(f"data '{name}' not found{text}")
 
 
 def is_available(name: str, *, manifest: Path = MANIFEST) -> bool:

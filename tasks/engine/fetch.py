@@ -14,7 +14,7 @@ from tasks.engine.manifest import MANIFEST, DataError, DataFile, select
 
 
 class DataFetchError(DataError):
-    """A download failed; nothing half-written was left behind."""
+    """A download failed; nothing half-written was left behind, and no folder that it made."""
 
 
 def fetch(
@@ -54,6 +54,7 @@ def _download(url: str, target: Path, file: DataFile, attempts: int, pause: floa
 
     download = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=timeout)
     part = target.with_name(target.name + ".part")  # a fixed name: the next try overwrites what a kill left
+    created = [folder for folder in target.parents if not folder.exists()]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         for attempt in range(1, attempts + 1):
@@ -85,6 +86,9 @@ def _download(url: str, target: Path, file: DataFile, attempts: int, pause: floa
     finally:
         with suppress(OSError):
             part.unlink()
+        with suppress(OSError):  # of the file that is there now
+            for folder in created:
+                folder.rmdir()
 
 
 def _bytes(size: int | None) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.engine import data
-from tasks.engine.data import DataNotFoundError, locate
+from tasks.engine.data import DataDamagedError, DataNotFoundError, locate
 from tests.engine.data_files import GOOD, TRUNCATED, write_manifest
 from tests.engine.data_files import manifest as manifest
 
@@ -57,7 +57,12 @@ def test_locate_offers_no_download_where_there_is_none(places: tuple[Path, Path]
 )
 def test_locate_refuses_damaged_files(places: tuple[Path, Path], manifest: Path, content: bytes, message: str) -> None:
     (places[0] / "bibtex/train.arff").write_bytes(content)
-    with pytest.raises(DataNotFoundError, match=message):
+    with pytest.raises(DataDamagedError, match=f"^data 'bibtex' damaged\n.*{message}") as caught:
+        locate("bibtex", manifest=manifest)
+    assert caught.value.damaged == [places[0] / "bibtex/train.arff"]
+    assert "not found" not in str(caught.value)
+    (places[0] / "bibtex/train.arff").unlink()
+    with pytest.raises(DataNotFoundError, match="^data 'bibtex' not found\n") as caught:
         locate("bibtex", manifest=manifest)
 
 

@@ -106,7 +106,7 @@ def test_bad_reply_is_refused_and_leaves_nothing(
         get()
     assert "train.arff" in str(caught.value) and "Fix:" in str(caught.value)
     assert len(server.paths) == requests
-    assert files_in(tmp_path / "data") == []
+    assert not (tmp_path / "data").exists()
 
     server.replies = [(200, GOOD, len(GOOD))]  # the next call starts afresh
     assert get()[0].read_bytes() == GOOD
@@ -125,7 +125,15 @@ def test_no_network(manifest: Path, server: Server, tmp_path: Path) -> None:
     with pytest.raises(DataFetchError, match="connection refused") as caught:
         fetch("bibtex", tmp_path / "data", base_url=closed.url, attempts=2, pause=0.0, manifest=manifest)
     assert str(tmp_path / "data/bibtex/train.arff") in str(caught.value)
-    assert files_in(tmp_path / "data") == []
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_folder_that_was_there_stays(get: Callable[[], list[Path]], server: Server, tmp_path: Path) -> None:
+    server.replies = [(404, b"", 0)]
+    (tmp_path / "data").mkdir()
+    with pytest.raises(DataFetchError):
+        get()
+    assert list(tmp_path.glob("data/**/*")) == [] and (tmp_path / "data").is_dir()
 
 
 def test_leftover_of_a_killed_download_is_replaced(get: Callable[[], list[Path]], tmp_path: Path) -> None:

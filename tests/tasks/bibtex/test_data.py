@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from tasks.bibtex.arff import ArffError
 from tasks.bibtex.data import BibtexData, GeneratedLabels, MultiLabelData
+from tasks.engine import data as engine_data
+from tasks.engine.data import DataDamagedError
 
 
 def rows(data: torch.utils.data.TensorDataset) -> set[bytes]:
@@ -119,3 +122,18 @@ def test_bibtex_in_both_protocols(fpi_data: Path) -> None:
     paper.setup()
     assert (len(paper.train), len(paper.val), len(paper.test)) == (4880, 2515, 2515)  # type: ignore[arg-type]
     assert rows(paper.test) == rows(data.test)
+
+
+def test_a_damaged_file_is_named_with_its_first_bad_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FPI_DATA", str(tmp_path))
+    monkeypatch.setattr(engine_data, "DATA_DIR", tmp_path / "none")
+    attributes = "".join(f"@attribute a{i} {{0,1}}\n" for i in range(4))
+    path = tmp_path / "bibtex" / "bibtex-train.arff"
+    path.parent.mkdir()
+    path.write_text(f"@relation tiny\n{attributes}@data\n{{0 1,3 1}}\ngarbage\n")
+    data = BibtexData(3, 1, batch_size=4)
+    with pytest.raises(ArffError, match=f"^{path}:8: expected .*, got 'garbage'"):
+        data.setup()
+    path.write_text(f"@relation tiny\n{attributes}@data\n{{0 1,3 1}}\n")  # readable, but not the published file
+    with pytest.raises(DataDamagedError, match=r"damaged\n(.|\n)*bibtex-train.arff has \d+ bytes, expected 2"):
+        data.setup()
