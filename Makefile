@@ -7,7 +7,7 @@ BENCH   := .venv-bench
 RUN     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench test test-faults lint format docs doctor report compare bench lock clean
+.PHONY: help setup setup-bench test test-faults lint format docs reproduce doctor report compare bench lock clean
 
 # pip settings of other tools that would send packages elsewhere or change what is installed
 # (index, proxy and certificate settings are kept).
@@ -53,6 +53,9 @@ format: setup ## Apply the code style
 docs: setup ## Build the documentation and check its links: build/docs/index.html
 	$(RUN) -m sphinx --fail-on-warning --keep-going --fresh-env --quiet -c scripts/docs -d build/doctrees . build/docs
 	$(RUN) scripts/docs/links.py build/docs
+
+reproduce: setup ## Reproduce everything, one task after the other (ARGS=--dry-run: the jobs and their times)
+	$(RUN) scripts/reproduce.py all $(if $(PROFILE),profile=$(PROFILE)) $(ARGS)
 
 reproduce-toy: ## Reproduce the toy problems, figures 5.1-5.5
 reproduce-bibtex: ## Reproduce the multi-label classification of Bibtex, table 5.1

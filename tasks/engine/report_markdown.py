@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.engine import wording
+from tasks.engine import sweeps, wording
 from tasks.engine.paper import Item
 from tasks.engine.wording import HEADINGS, NOTES
 
@@ -41,7 +41,7 @@ def section(
 def _provenance(task: str, summary: dict[str, Any]) -> str:
     cost = summary["cost"]
     return (
-        f"`make reproduce-{task} PROFILE={summary['profile']}` · commit {summary['commit']} · {summary['hardware']} · "
+        f"`{sweeps.command(task, summary)}` · commit {summary['commit']} · {summary['hardware']} · "
         f"{summary['date']} · {cost['seconds_total']:.0f} s of jobs, {cost['g_evaluations']:.3g} evaluations of g"
     )
 

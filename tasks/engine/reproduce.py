@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.engine import console, data, fetch, manifest, profiles, report, store, tracking
-from tasks.engine.cli import Script, as_bool, groups
+from tasks.engine.cli import Script, as_bool, groups, task_names
 from tasks.engine.errors import ConfigError
 from tasks.engine.launch import name_launch
 from tasks.engine.profiles import by_hand, data_needed, gpu_needed, readme
+from tasks.engine.sweeps import further_rows, sweeps
 
 SCRIPT = Script(
     "reproduce.py",
@@ -20,8 +21,9 @@ SCRIPT = Script(
         "profile": ("", "sizes and data; without it: the paper's if its data are here or can be fetched, else sample"),
         "results_dir": ("results", "where jobs and report go, relative to the repository"),
         "dry_run": ("false", "print the jobs with their expected times, start none"),
+        "more": ("false", "on samples, too, the rows that a task's own sweep leaves out"),
     },
-    words="TASK",
+    words="TASK|all",
     more="any key of scripts/train.py",
 )
 LARGE = 10**9  # bytes: a download that is not started without being asked for
@@ -30,22 +32,29 @@ LARGE = 10**9  # bytes: a download that is not started without being asked for
 def main(arguments: Sequence[str]) -> int:
     """`TASK [profile=...] [--dry-run] [overrides of scripts/train.py]`; the status is 0 only if every job succeeded.
 
-    A package's name stands for its tasks, one after the other (`groups`). A dry run prints the jobs with their expected
-    times and starts none.
+    `all` stands for every task, and a package's name for its own (`groups`), one after the other. A dry run prints the
+    jobs with their expected times and starts none. `more=true` runs the further sweeps of a task on samples, too.
     """
     task, overrides = SCRIPT.parse_task(arguments)
-    if task in groups():
-        return max([main([one, *arguments[1:]]) for one in groups()[task]])
+    several = task_names() if task == "all" else groups().get(task)
+    if several:
+        return max([_one_of(several, one, arguments[1:]) for one in several])
     dry_run = as_bool("dry_run", overrides.pop("dry_run", "false"))
+    more = as_bool("more", overrides.pop("more", "false"))
     profile, reason = choose_profile(task, overrides.pop("profile", None), download=not dry_run)
     console.say(f"profile={profile}: {reason}", style="bold")
     results = store.results_root(overrides.get("results_dir", "results"))
     commands = []
-    for name in sweeps(task, profile, overrides):
+    for name in sweeps(task, profile, overrides, more):
         command = [f"reproduce={name}", f"profile={profile}", *_smoke(profile, overrides)]
         commands.append(command + [f"{key}={value}" for key, value in overrides.items()])
+    left_out = profile == "sample" and not more and further_rows(task) and not {"seed", "experiment"} & set(overrides)
+    further = f"further rows: make reproduce-{task} PROFILE={profile} ARGS=more=true"
     if dry_run:
-        return _dry_run(commands, results)
+        status = _dry_run(commands, results)
+        if left_out:
+            console.say(further)
+        return status
     check_data(task, profile)
     if "logger" not in overrides and "logger.mode" not in overrides and profile != "smoke":
         tracking.announce(*tracking.decide("auto"))
@@ -60,7 +69,19 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     report.build(task, profile, results)
     console.say(f"{len(runs)} jobs done, {len(failed)} failed: {results / profile / 'index.html'}")
+    if left_out:
+        console.say(further)
     return int(status != 0 or bool(failed))
+
+
+def _one_of(several: Sequence[str], task: str, given: Sequence[str]) -> int:
+    """The status of one task of several: what keeps it from starting does not keep the others."""
+    console.say(f"{task} ({several.index(task) + 1} of {len(several)})", style="bold")
+    try:
+        return main([task, *given])
+    except ConfigError as error:
+        console.error(str(error))
+        return 1
 
 
 def _dry_run(commands: list[list[str]], results: Path) -> int:
@@ -78,7 +99,7 @@ def _dry_run(commands: list[list[str]], results: Path) -> int:
 def choose_profile(task: str, asked: str | None, download: bool = True) -> tuple[str, str]:
     """(profile, why): what was asked for; else the first whose data are here or can be fetched; else `sample`.
 
-    Without ``download`` nothing is fetched, and data that could be count as fetched.
+    Without ``download`` nothing is fetched, and data that could be count as fetched, which the reason says.
 
     A download of unknown size or of more than LARGE bytes is left to the user. Where profiles need a GPU
     (task.gpu_needed) and there is none, nothing is fetched, and `sample` is taken.
@@ -110,7 +131,7 @@ def choose_profile(task: str, asked: str | None, download: bool = True) -> tuple
                 continue
             try:
                 if not download:
-                    return profile, f"`make data-{name}` downloads the data"
+                    return profile, f"if the download of {name} succeeds, as the real run tries; else profile=sample"
                 fetch.fetch(name)
                 return profile, "the data were downloaded"
             except manifest.DataError as error:
@@ -134,13 +155,6 @@ def _has_gpu() -> bool:
     import torch  # here: most tasks do not ask
 
     return torch.cuda.is_available()
-
-
-def sweeps(task: str, profile: str, overrides: dict[str, str]) -> list[str]:
-    """Names in configs/reproduce: <task>, then <task>_* (further seeds, rows) unless jobs were chosen or on samples."""
-    names = sorted(path.stem for path in (store.ROOT / "configs" / "reproduce").glob(f"{task}_*.yaml"))
-    chosen = profile in ("sample", "smoke") or "seed" in overrides or "experiment" in overrides
-    return [task] if chosen else [task, *names]
 
 
 def _smoke(profile: str, overrides: dict[str, str]) -> list[str]:

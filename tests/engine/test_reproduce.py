@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tasks.engine import data, fetch, profiles, reproduce, store
+from tasks.engine import data, fetch, profiles, reproduce, store, tracking
+from tasks.engine.cli import task_names
 from tasks.engine.errors import ConfigError
 
 
@@ -73,12 +74,12 @@ def test_data_of_the_same_content_stand_in_for_each_other(monkeypatch: pytest.Mo
         reproduce.check_data("classification", "mnist")
 
 
-def test_a_dry_run_downloads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_downloads_nothing_and_says_what_depends_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "locate", missing)
     monkeypatch.setattr(fetch, "fetch", lambda name: pytest.fail("a download was started"))
     assert reproduce.choose_profile("bibtex", None, download=False) == (
         "paper",
-        "`make data-bibtex` downloads the data",
+        "if the download of bibtex succeeds, as the real run tries; else profile=sample",
     )
 
 
@@ -124,11 +125,42 @@ def test_data_got_by_hand_are_chosen_by_hand(monkeypatch: pytest.MonkeyPatch) ->
     assert profile == "sample" and "SAMPLE DATA" in reason and "tasks/flow/README.md" in reason
 
 
-def test_further_seeds_and_rows_are_not_run_on_samples() -> None:
-    assert reproduce.sweeps("bibtex", "paper", {}) == ["bibtex", "bibtex_more_seeds"]
-    assert reproduce.sweeps("bibtex", "paper", {"seed": "0"}) == ["bibtex"]
-    assert reproduce.sweeps("bibtex", "sample", {}) == ["bibtex"]
-    assert reproduce.sweeps("denoising", "train400", {}) == ["denoising", "denoising_sensitivity"]
+@pytest.mark.parametrize("dry", [True, False])
+def test_the_rows_that_a_sample_run_leaves_out_are_said_with_their_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], dry: bool
+) -> None:
+    started: list[str] = []
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess:
+        started.append(command[2])
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(reproduce, "_dry_run", lambda commands, _: started.extend(c[0] for c in commands) or 0)
+    monkeypatch.setattr(store, "load_runs", lambda *_: ([object()], []))
+    monkeypatch.setattr(reproduce.report, "build", lambda *_: None)
+    monkeypatch.setattr(tracking, "announce", lambda *_: None)
+    given = ["denoising", "profile=sample", f"results_dir={tmp_path}", *(["--dry-run"] if dry else [])]
+    hint = "make reproduce-denoising PROFILE=sample ARGS=more=true"
+    assert reproduce.main(given) == 0 and hint in capsys.readouterr().out
+    assert reproduce.main([*given, "more=true"]) == 0 and hint not in capsys.readouterr().out
+    assert started == ["reproduce=denoising"] * 2 + ["reproduce=denoising_sensitivity"]
+
+
+def test_all_stands_for_every_task_and_goes_on_after_one_that_cannot_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(data, "locate", missing)
+    planned: list[str] = []
+    monkeypatch.setattr(reproduce, "_dry_run", lambda commands, _: planned.append(commands[0][0]) or 0)
+    assert reproduce.main(["all", "--dry-run", "profile=sample"]) == 0
+    assert planned == [f"reproduce={task}" for task in task_names()]
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1))
+    monkeypatch.setattr(store, "load_runs", lambda *_: ([], []))
+    capsys.readouterr()
+    assert reproduce.main(["all", "profile=paper", "logger=csv", f"results_dir={tmp_path}"]) == 1
+    said = capsys.readouterr()
+    assert "data 'bibtex' not found" in said.err and "toy (9 of 10)" in said.out and "no job of vae ran" not in said.err
 
 
 @pytest.mark.parametrize(("finished", "train_status", "status"), [(True, 0, 0), (True, 1, 1), (False, 1, 1)])
