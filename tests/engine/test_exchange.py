@@ -34,7 +34,7 @@ SEVERAL = {  # a row of every place and kind
 
 def method(experiment: str, *overrides: str) -> dict[str, Any]:
     """The resolved `method` of an experiment."""
-    protocol = "none" if experiment.startswith(("toy", "flow", "vae")) else "paper"
+    protocol = "none" if experiment.startswith(("toy", "flow", "vae", "restoration")) else "paper"
     found: dict[str, Any] = resolve(config(f"experiment={experiment}", f"protocol={protocol}", *overrides))["method"]
     return found
 
