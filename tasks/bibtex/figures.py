@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 
 from tasks.bibtex.rows import ITEM, PROTOCOLS, ROWS, by_seed
 from tasks.engine import plots
+from tasks.engine.plots import Curve
 from tasks.engine.store import Run, read_csv
 
-Curve = tuple[list[float], list[float]]
 Table = list[dict[str, Any]]
 COLOURS = {row: f"C{index}" for index, row in enumerate(ROWS)}
 SOLVER = {
@@ -89,22 +89,11 @@ def _bands(
     columns: tuple[str, str], logarithmic: bool = False,
 ) -> Table:  # fmt: skip
     """Draw one band a row of the table, in the row's own colour, and return the points of every seed."""
-    rows: Table = []
-    for name in names:
-        seeds = {seed: points for seed, run in by_seed(runs, name, protocol).items() if (points := curve(run))[0]}
-        if not seeds:
-            continue
-        length = min(len(xs) for xs, _ in seeds.values())
-        xs, curves = next(iter(seeds.values()))[0][:length], [ys[:length] for _, ys in seeds.values()]
-        plots.curve_band(ax, xs, curves, ROWS[name], logarithmic=logarithmic, color=COLOURS[name])
-        for seed, points in seeds.items():
-            rows += [
-                {"protocol": protocol, "row": name, "seed": seed, columns[0]: x, columns[1]: y}
-                for x, y in zip(*points, strict=True)
-            ]
+    curves = {name: {seed: curve(run) for seed, run in by_seed(runs, name, protocol).items()} for name in names}
+    rows = plots.row_bands(ax, curves, ROWS, COLOURS, columns, logarithmic=logarithmic)
     if rows:
         ax.legend(fontsize=7)
-    return rows
+    return [{"protocol": protocol, **row} for row in rows]
 
 
 def _save(fig: Any, out: Path, item: str, title: str, rows: Table, caption: str) -> plots.FigureFile | None:

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from tasks.denoising.drawing import SHOWN, draw_iterates, draw_triptychs
 from tasks.denoising.rows import LEVELS, PROTOCOLS, ROWS, TABLE, by_seed
 from tasks.engine import plots
+from tasks.engine.plots import Curve
 from tasks.engine.store import Run, read_csv
 
-Curve = tuple[list[float], list[float]]
 Table = list[dict[str, Any]]
 LEVEL = LEVELS[-1]  # of the figures that show one noise level
 COLOURS = {row: f"C{index}" for index, row in enumerate(ROWS)}
@@ -105,10 +105,13 @@ def _per_iteration(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
 
 
 def _training(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
-    fig, axes = plt.subplots(2, len(LEVELS), figsize=(13, 7.5), sharex=True)
+    there = {run.protocol for run in runs}
+    protocols = [protocol for protocol in PROTOCOLS if protocol in there] or [*PROTOCOLS]
+    size = (13, 3.75 * len(protocols))
+    fig, axes = plt.subplots(len(protocols), len(LEVELS), figsize=size, sharex=True, squeeze=False)
     rows: Table = []
     trained = [row for row in ROWS if row != "nlm"]
-    for line, protocol in zip(axes, PROTOCOLS, strict=True):
+    for line, protocol in zip(axes, protocols, strict=True):
         for ax, level in zip(line, LEVELS, strict=True):
             found = _bands(ax, runs, protocol, trained, _of("val/psnr"), ("epoch", "psnr"), level=level)
             rows += [{"sigma": level, **row} for row in found]
@@ -119,8 +122,9 @@ def _training(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
     fig.supxlabel("epoch")
     fig.supylabel("PSNR (dB)", x=0.004)
     caption = (
-        "PSNR per epoch on the images that select the epoch: the test images (above) and held-out training images "
-        "(below). Mean over the seeds, 95 % interval; rows are cut at the bottom and end where training diverged."
+        "PSNR per epoch on the images that select the epoch: the test images (paper's protocol) and held-out training "
+        "images (honest protocol). Mean over the seeds, 95 % interval; rows are cut at the bottom and end where "
+        "training diverged."
     )
     return plots.save_labelled(fig, out, runs, f"{TABLE}-training", "PSNR per epoch", rows, caption)
 
@@ -184,21 +188,9 @@ def _bands(
     columns: tuple[str, str], logarithmic: bool = False, level: int = LEVEL,
 ) -> Table:  # fmt: skip
     """Draw one band a row of the table, in the row's own colour, and return the points of every seed."""
-    rows: Table = []
-    for name in names:
-        found = by_seed(runs, name, level, protocol)
-        seeds = {seed: points for seed, run in found.items() if (points := curve(run))[0]}
-        if not seeds:
-            continue
-        length = min(len(xs) for xs, _ in seeds.values())
-        xs, curves = next(iter(seeds.values()))[0][:length], [ys[:length] for _, ys in seeds.values()]
-        plots.curve_band(ax, xs, curves, ROWS[name], logarithmic=logarithmic, color=COLOURS[name])
-        for seed, points in seeds.items():
-            rows += [
-                {"protocol": protocol, "row": name, "seed": seed, columns[0]: x, columns[1]: y}
-                for x, y in zip(*points, strict=True)
-            ]
+    curves = {name: {seed: curve(run) for seed, run in by_seed(runs, name, level, protocol).items()} for name in names}
+    rows = plots.row_bands(ax, curves, ROWS, COLOURS, columns, logarithmic=logarithmic)
     if rows:
         ax.legend(fontsize=6)
         ax.grid(alpha=0.3, linewidth=0.5)
-    return rows
+    return [{"protocol": protocol, **row} for row in rows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ mpl.use("Agg")  # files only; no display is needed
 mpl.rcParams["text.hinting"] = "none"  # texts as in the SVG; fitting them to pixels takes a seventh of the time
 mpl.rcParams["axes.titley"] = 1.0  # else every drawing measures all tick labels, in search of one that a title hits
 DPI = 150
+Curve = tuple[list[float], list[float]]
 SUPERSCRIPTS = str.maketrans("-−0123456789", "⁻⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -141,3 +142,29 @@ def curve_band(
         low = [back(mean - (half or 0.0)) for mean, half in points]
         high = [back(mean + (half or 0.0)) for mean, half in points]
         ax.fill_between(xs[:length], low, high, alpha=0.2, color=line.get_color(), linewidth=0)
+
+
+def row_bands(
+    ax: Axes,
+    curves: Mapping[str, Mapping[int, Curve]],
+    labels: Mapping[str, str],
+    colours: Mapping[str, str],
+    columns: tuple[str, str],
+    *,
+    logarithmic: bool = False,
+) -> list[dict[str, Any]]:
+    """`curve_band` for each of a table's rows in its own colour; `curves` has the points (xs, ys) by row and seed.
+
+    Returns the points of every seed, {"row", "seed", and the two `columns`}; curves without points are left out.
+    """
+    table: list[dict[str, Any]] = []
+    for row, seeds in curves.items():
+        there = {seed: (xs, ys) for seed, (xs, ys) in seeds.items() if xs}
+        if not there:
+            continue
+        shortest = min((xs for xs, _ in there.values()), key=len)
+        several = [ys for _, ys in there.values()]
+        curve_band(ax, shortest, several, labels[row], logarithmic=logarithmic, color=colours[row])
+        for seed, points in there.items():
+            table += [{"row": row, "seed": seed, columns[0]: x, columns[1]: y} for x, y in zip(*points, strict=True)]
+    return table
