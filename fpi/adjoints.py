@@ -29,6 +29,7 @@ from fpi.info import ConvergenceWarning, FixedPointError, OnFailure, SolveInfo
 from fpi.node import Call, solve_node
 from fpi.products import Differentiable, Tape
 from fpi.solvers import ConjugateGradient, Picard, Solver
+from fpi.solvers.base import expect
 from fpi.solvers.step import State
 
 
@@ -69,8 +70,8 @@ class BackwardFPI(Adjoint):
     solver: Solver | None = None
 
     def __post_init__(self) -> None:
-        if self.solver is not None and not isinstance(self.solver, Solver):
-            raise TypeError(f"BackwardFPI(solver={self.solver!r}): expected a solver, such as fpi.Picard()")
+        if self.solver is not None:
+            expect("BackwardFPI(solver={})", self.solver, Solver, "a solver, such as fpi.Picard()")
 
     def cotangent(
         self, linear: Tape | Differentiable, v: State, c0: State | None = None

@@ -23,6 +23,7 @@ from fpi.info import SolveInfo
 from fpi.maps import Map
 from fpi.node import Call, solve_node
 from fpi.solvers import Picard, Solver
+from fpi.solvers.base import expect
 
 X = TypeVar("X")
 
@@ -116,15 +117,9 @@ def chosen(solver: Solver | None, adjoint: Adjoint | None) -> tuple[Solver, Adjo
     """
     solver = Picard() if solver is None else solver
     adjoint = BackwardFPI() if adjoint is None else adjoint
-    if not isinstance(solver, Solver):
-        raise TypeError(f"solver={_shown(solver)}: expected a solver, such as fpi.Picard() or fpi.Anderson()")
-    if not isinstance(adjoint, Adjoint):
-        raise TypeError(f"adjoint={_shown(adjoint)}: expected an adjoint, such as fpi.BackwardFPI()")
+    expect("solver={}", solver, Solver, "a solver, such as fpi.Picard() or fpi.Anderson()")
+    expect("adjoint={}", adjoint, Adjoint, "an adjoint, such as fpi.BackwardFPI()")
     return solver, adjoint
-
-
-def _shown(value: Any) -> str:
-    return value.__name__ if isinstance(value, type) else repr(value)
 
 
 def _as_normal(x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
+from types import UnionType
 from typing import Literal
 
 from torch import Tensor
@@ -14,6 +15,13 @@ from fpi.onednn import repeated
 from fpi.solvers.samples import agree
 from fpi.solvers.step import State, Step, take
 from fpi.solvers.watch import Watch
+
+
+def expect(option: str, value: object, kind: type | UnionType, expected: str) -> None:
+    """Raises TypeError for a value of another kind: the class instead of an object of it, for example."""
+    if not isinstance(value, kind):
+        given = value.__name__ if isinstance(value, type) else repr(value)
+        raise TypeError(f"{option.format(given)}: expected {expected}")
 
 
 class Rule:
@@ -62,9 +70,8 @@ class Solver:
             value, other = getattr(self, name), ' or "auto"' * (name == "check_every")
             if not (isinstance(value, int) and value >= 1 or other and value == "auto"):
                 raise ValueError(f"{type(self).__name__}({name}=...) must be an integer ≥ 1{other}, got {value!r}")
-        if not isinstance(self.criterion, Relative | Absolute):
-            given = f"{type(self).__name__}(criterion={self.criterion!r})"
-            raise TypeError(f"{given}: expected fpi.Relative(tol) or fpi.Absolute(tol)")
+        option = f"{type(self).__name__}(criterion={{}})"
+        expect(option, self.criterion, Relative | Absolute, "fpi.Relative(tol) or fpi.Absolute(tol)")
         if self.on_failure not in ("warn", "raise", "ignore"):
             raise ValueError(f"on_failure must be 'warn', 'raise' or 'ignore', got {self.on_failure!r}")
 

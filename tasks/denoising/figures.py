@@ -189,7 +189,7 @@ def _bands(
 ) -> Table:  # fmt: skip
     """Draw one band a row of the table, in the row's own colour, and return the points of every seed."""
     curves = {name: {seed: curve(run) for seed, run in by_seed(runs, name, level, protocol).items()} for name in names}
-    rows = plots.row_bands(ax, curves, ROWS, COLOURS, columns, logarithmic=logarithmic)
+    rows = plots.row_bands(ax, curves, ROWS, columns, colours=COLOURS, logarithmic=logarithmic)
     if rows:
         ax.legend(fontsize=6)
         ax.grid(alpha=0.3, linewidth=0.5)

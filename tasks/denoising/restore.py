@@ -17,7 +17,7 @@ from tasks.denoising import deep
 from tasks.denoising.images import ImageError, frames, open_image
 from tasks.denoising.models import Denoiser, FeedForward, FPIDenoiser
 from tasks.engine import console, devices
-from tasks.engine.errors import describe
+from tasks.engine.errors import said
 
 EIGHT_BITS = {"1": "L", "L": "L", "LA": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA"}
 CONVERTED = ("CMYK", "YCbCr")  # to RGB, not without loss
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
             denoise_file(network, source, target)
             console.say(f"{source} -> {target}")
         except (ImageError, fpi.FixedPointError, OSError) as error:
-            text = describe(error) if getattr(error, "strerror", None) else str(error)
+            text = said(error)
             failed.append(text if str(source) in text else f"{source}: {text}")
             if len(targets) > 1:
                 console.warn(failed[-1])

@@ -62,6 +62,11 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def said(error: BaseException) -> str:
+    """The text of an error that names what is wrong; of the system's, what `describe` says."""
+    return describe(error) if isinstance(error, OSError) and error.strerror else str(error)
+
+
 def hint(error: BaseException) -> str:
     """What to do about an error inside a job, in one sentence."""
     if out_of_room(error):

@@ -148,12 +148,12 @@ def row_bands(
     ax: Axes,
     curves: Mapping[str, Mapping[int, Curve]],
     labels: Mapping[str, str],
-    colours: Mapping[str, str],
     columns: tuple[str, str],
     *,
+    colours: Mapping[str, str] | None = None,
     logarithmic: bool = False,
 ) -> list[dict[str, Any]]:
-    """`curve_band` for each of a table's rows in its own colour; `curves` has the points (xs, ys) by row and seed.
+    """`curve_band` for each of a table's rows, in its own colour if it has one; `curves`: points by row and seed.
 
     Returns the points of every seed, {"row", "seed", and the two `columns`}; curves without points are left out.
     """
@@ -162,9 +162,9 @@ def row_bands(
         there = {seed: (xs, ys) for seed, (xs, ys) in seeds.items() if xs}
         if not there:
             continue
-        shortest = min((xs for xs, _ in there.values()), key=len)
-        several = [ys for _, ys in there.values()]
-        curve_band(ax, shortest, several, labels[row], logarithmic=logarithmic, color=colours[row])
+        xs, several = next(iter(there.values()))[0], [ys for _, ys in there.values()]
+        style = {} if colours is None else {"color": colours[row]}
+        curve_band(ax, xs, several, labels[row], logarithmic=logarithmic, **style)
         for seed, points in there.items():
             table += [{"row": row, "seed": seed, columns[0]: x, columns[1]: y} for x, y in zip(*points, strict=True)]
     return table

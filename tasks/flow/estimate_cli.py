@@ -18,7 +18,7 @@ from yaml import YAMLError
 import fpi
 from tasks.engine import console, devices
 from tasks.engine.callbacks import read_checkpoint
-from tasks.engine.errors import CheckpointError, describe, root_cause
+from tasks.engine.errors import CheckpointError, root_cause, said
 from tasks.engine.manifest import DataError
 from tasks.flow.colors import flow_to_rgb
 from tasks.flow.initialisers import NAMES, make
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         run(options)
     except (OSError, ValueError, CheckpointError, DataError, fpi.FixedPointError) as error:
-        console.error(describe(error) if getattr(error, "strerror", None) else str(error))
+        console.error(said(error))
         sys.exit(1)
 
 

@@ -47,14 +47,8 @@ def _curves(
     runs: Sequence[Run], out: Path, task: str, item: str, title: str, x: str, y: str, curve: Curve, caption: str,
 ) -> plots.FigureFile | None:  # fmt: skip
     fig, ax = plt.subplots(figsize=(6, 4))
-    rows: Table = []
-    for row, label in ROWS[task].items():
-        found = {seed: points for seed, run in by_seed(runs, task, row).items() if (points := curve(run))[0]}
-        if found:
-            xs = next(iter(found.values()))[0]
-            plots.curve_band(ax, xs, [ys for _, ys in found.values()], label)
-            for seed, points in found.items():
-                rows += [{"row": row, "seed": seed, x: a, y: b} for a, b in zip(*points, strict=True)]
+    curves = {row: {seed: curve(run) for seed, run in by_seed(runs, task, row).items()} for row in ROWS[task]}
+    rows = plots.row_bands(ax, curves, ROWS[task], (x, y))
     ax.set_xlabel(x)
     ax.set_ylabel(y)
     ax.grid(alpha=0.3, linewidth=0.5)

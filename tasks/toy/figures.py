@@ -100,15 +100,8 @@ def _bands(
     header: tuple[str, str],
 ) -> Table:
     """One mean curve with its interval for every row that has runs; returns every point drawn from."""
-    rows: Table = []
-    for row, label in names.items():
-        found = {run.seed: curve(run) for run in runs_of(runs, row)}
-        if found:
-            xs, curves = next(iter(found.values()))[0], [ys for _, ys in found.values()]
-            plots.curve_band(ax, xs, curves, label, logarithmic=True)
-            for seed, (xs, ys) in found.items():
-                rows += [{"row": row, "seed": seed, header[0]: x, header[1]: y} for x, y in zip(xs, ys, strict=True)]
-    return rows
+    curves = {row: {run.seed: curve(run) for run in runs_of(runs, row)} for row in names}
+    return plots.row_bands(ax, curves, names, header, logarithmic=True)
 
 
 def _metric(name: str) -> Curve:

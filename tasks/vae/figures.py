@@ -165,24 +165,13 @@ def _solver(runs: Sequence[Run], out: Path) -> plots.FigureFile | None:
 
 def _bands(ax: Axes, runs: Sequence[Run], metric: str, names: list[str]) -> Table:
     """One band a row, in the row's own colour; returns the points of every seed."""
-    rows: Table = []
-    for name in names:
-        seeds = {seed: points for seed, run in by_seed(runs, name).items() if (points := run.curve(metric))[0]}
-        if not seeds:
-            continue
-        length = min(len(xs) for xs, _ in seeds.values())
-        xs, curves = next(iter(seeds.values()))[0][:length], [ys[:length] for _, ys in seeds.values()]
-        plots.curve_band(ax, xs, curves, ROWS[name], color=COLOURS[name])
-        for seed, points in seeds.items():
-            rows += [
-                {"row": name, "seed": seed, "metric": metric, "epoch": x, "value": y}
-                for x, y in zip(*points, strict=True)
-            ]
+    curves = {name: {seed: run.curve(metric) for seed, run in by_seed(runs, name).items()} for name in names}
+    rows = plots.row_bands(ax, curves, ROWS, ("epoch", "value"), colours=COLOURS)
     if rows:
         ax.legend(fontsize=7)
         ax.grid(alpha=0.3, linewidth=0.5)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return rows
+    return [{"row": row["row"], "seed": row["seed"], "metric": metric, **row} for row in rows]
 
 
 def _read(path: Path) -> dict[str, dict[str, list[float]]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks.engine import paper, wording
+from tasks.engine import paper, sweeps, wording
 from tasks.engine.page import charts
 from tasks.engine.page.details import protocol_name, recorded, runs_by_row
 from tasks.engine.store import Run
@@ -64,6 +64,7 @@ def section(source: Source) -> dict[str, Any]:
         **{"name": source.name, "summary": summary, "items": parts, "curves": curves},
         "counts": [(verdict, count) for verdict, count in verdicts.most_common() if verdict != NONE],
         "stand_ins": sorted({c["data"] for c in summary["cells"] if c["paper"] is not None and c["verdict"] is None}),
+        "command": sweeps.command(source.task, summary),
         "cost": f"{cost['seconds_total']:,.0f} s of jobs, {cost['g_evaluations']:.3g} evaluations of g",
         "blocks": runs_by_row(source.name, source.runs, labels) or recorded(source.name, summary["cells"], labels),
         "failed": [job | {"error": wording.one_line(job["error"])} for job in source.failed],
