@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -12,13 +11,12 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatterSciNotation
-from PIL import Image
 
+from tasks.engine import drawing
 from tasks.engine.store import Run, atomic_write, data_label, write_csv
 from tasks.engine.verdict import mean_ci95
 
@@ -59,31 +57,15 @@ def save_figure(
     out.mkdir(parents=True, exist_ok=True)
     name = name or item
     _lay_out(fig)
-    atomic_write(out / f"{name}.png", _png(fig))
-    fig.set_layout_engine(None)  # it is laid out for good: that takes as long as a drawing
-    atomic_write(out / f"{name}.svg", _svg(fig, name))
+    png, svg = drawing.draw(fig, DPI, name)
+    atomic_write(out / f"{name}.png", png)
+    atomic_write(out / f"{name}.svg", svg)
     write_csv(out / f"{name}.csv", rows_for_csv)
     return FigureFile(item, title, f"{name}.png", f"{name}.svg", f"{name}.csv", caption)
 
 
-def _png(fig: Figure) -> bytes:
-    fig.set_dpi(DPI)
-    canvas = FigureCanvasAgg(fig)
-    canvas.draw()
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())  # nothing is transparent
-    file = io.BytesIO()
-    picture.save(file, "PNG", dpi=(DPI, DPI), compress_level=3)  # the default takes twice the time for 10 % less
-    return file.getvalue()
-
-
-def _svg(fig: Figure, salt: str) -> bytes:
-    file = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": salt}):
-        fig.savefig(file, format="svg", dpi=100, metadata={"Date": None})
-    return file.getvalue()
-
-
 def _lay_out(fig: Figure) -> None:
+    _share_legends(fig)
     if fig.get_layout_engine() is None:
         fig.set_layout_engine("tight", pad=0.4, w_pad=1, h_pad=0.8, rect=None)  # without rect in one pass
     for ax in fig.axes:
@@ -92,6 +74,23 @@ def _lay_out(fig: Figure) -> None:
                 scale: Any = axis.get_transform()
                 axis.set_major_formatter(Powers(scale.base))
                 axis.set_minor_formatter(Powers(scale.base))
+
+
+def _share_legends(fig: Figure) -> None:
+    """Of panels whose legends say the same, or less than an earlier one, only the first keeps its legend."""
+    said: list[set[tuple[str, object]]] = []
+    for ax in fig.axes:
+        legend = ax.get_legend()
+        if legend is None:
+            continue
+        legend.set_in_layout(False)  # it lies inside its panel
+        entries: set[tuple[str, object]] = {
+            (label, handle.get_color() if isinstance(handle, Line2D) else handle)
+            for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+        }
+        if any(entries <= earlier for earlier in said):
+            legend.remove()
+        said.append(entries)
 
 
 class Powers(LogFormatterSciNotation):

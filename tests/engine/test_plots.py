@@ -73,6 +73,25 @@ def test_a_logarithmic_axis_keeps_its_base(tmp_path: Path) -> None:
     plt.close(fig)
 
 
+@pytest.mark.parametrize(
+    ("panels", "kept"),
+    [
+        ([{"a": "C0", "b": "C1"}, {"a": "C0"}, {"b": "C1", "a": "C0"}], [True, False, False]),
+        ([{"a": "C0"}, {"a": "C0", "b": "C1"}, {"b": "C1"}], [True, True, False]),
+        ([{"a": "C0"}, {"a": "C1"}], [True, True]),  # another colour is another row
+    ],
+)
+def test_a_legend_is_drawn_once(tmp_path: Path, panels: list[dict[str, str]], kept: list[bool]) -> None:
+    fig, axes = plt.subplots(1, len(panels))
+    for ax, rows in zip(axes, panels, strict=True):
+        for label, colour in rows.items():
+            ax.plot([0, 1], color=colour, label=label)
+        ax.legend()
+    plots.save_figure(fig, tmp_path, "figure0.1", "Loss", [{"y": 1.0}], "A caption.")
+    assert [ax.get_legend() is not None for ax in axes] == kept
+    plt.close(fig)
+
+
 def test_what_is_drawn_keeps_inside_the_figure(tmp_path: Path) -> None:
     fig, ax = plt.subplots(figsize=(3, 2))
     ax.set_ylabel("a label")
