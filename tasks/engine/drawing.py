@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import re
+import zlib
 from collections.abc import Callable
 from typing import Any, TextIO
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.backend_bases import GraphicsContextBase, RendererBase
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.backends.backend_svg import RendererSVG
@@ -45,9 +45,11 @@ def draw(fig: Figure, dpi: int, salt: str) -> tuple[bytes, str]:
 
 
 def _png(pixels: RendererAgg, dpi: int) -> bytes:
-    picture = Image.fromarray(np.asarray(pixels.buffer_rgba())[..., :3].copy())  # nothing is transparent
+    buffer: Any = pixels.buffer_rgba()
+    height, width, _ = buffer.shape
+    picture = Image.frombytes("RGB", (width, height), buffer, "raw", "RGBX")  # nothing is transparent
     file = io.BytesIO()
-    picture.save(file, "PNG", dpi=(dpi, dpi), compress_level=3)  # the default takes twice the time for 10 % less
+    picture.save(file, "PNG", dpi=(dpi, dpi), compress_type=zlib.Z_RLE)  # the default takes twice as long for 10 % less
     return file.getvalue()
 
 

@@ -69,6 +69,7 @@ def _lay_out(fig: Figure) -> None:
     if fig.get_layout_engine() is None:
         fig.set_layout_engine("tight", pad=0.4, w_pad=1, h_pad=0.8, rect=None)  # without rect in one pass
     for ax in fig.axes:
+        ax.spines[:].set_in_layout(False)  # the axes' own box does
         for axis in (ax.xaxis, ax.yaxis):
             if axis.get_scale() == "log":
                 scale: Any = axis.get_transform()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from tasks.engine import console, page, profiles, readme, report, store
 from tasks.engine.cli import Script, as_bool, groups, task_names
@@ -61,8 +63,9 @@ def _report_all(results: Path, wish: str | None) -> int:
         for task in task_names()
         if any(store.load_runs(results, folder.name, task, curves=False))
     ]
-    failures = sum(_failures(there))
-    pages += [report.write_pages(results, profile) for profile in dict.fromkeys(profile for _, profile, _ in there)]
+    with _mapping(there) as each:
+        failures = sum(each(_build, sorted(there, key=_jobs, reverse=True)))  # so that the cores end together
+        pages += each(_page, list(dict.fromkeys((profile, results) for _, profile, _ in there)))
     if wish in (None, PUBLISHED) and (record := page.sources(results / PUBLISHED, jobs=False)):
         pages.append(page.write(results / PUBLISHED, record))
     if not pages:
@@ -72,15 +75,16 @@ def _report_all(results: Path, wish: str | None) -> int:
     return int(failures > 0)
 
 
-def _failures(there: list[tuple[str, str, Path]]) -> list[int]:
-    """Report every (task, profile, results), side by side on the cores there are; their numbers of failed jobs."""
+@contextmanager
+def _mapping(there: list[tuple[str, str, Path]]) -> Iterator[Callable[..., Iterable[Any]]]:
+    """`map`, side by side on the cores there are if figures of several reports must be drawn."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     drawing = [one for one in there if not report.is_drawn(*one)]
     if min(cores, len(drawing)) < 2:
-        return [_build(one) for one in there]
-    largest_first = sorted(there, key=_jobs, reverse=True)  # so that the cores end together
-    with ProcessPoolExecutor(min(cores, len(drawing)), get_context("spawn")) as pool:
-        return list(pool.map(_build, largest_first))
+        yield map
+    else:
+        with ProcessPoolExecutor(min(cores, len(drawing)), get_context("spawn")) as pool:
+            yield pool.map
 
 
 def _jobs(one: tuple[str, str, Path]) -> int:
@@ -90,3 +94,8 @@ def _jobs(one: tuple[str, str, Path]) -> int:
 
 def _build(one: tuple[str, str, Path]) -> int:
     return len(report.build(*one, pages=False)[1])
+
+
+def _page(one: tuple[str, Path]) -> Path:
+    profile, results = one
+    return report.write_pages(results, profile)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from scipy.special import stdtrit
-
 MIN_SEEDS = 3  # fewer decide nothing
 CellVerdict = Literal["better", "matches", "falls short", "inconclusive"]
 ClaimVerdict = Literal["holds", "contradicted", "inconclusive"]
@@ -63,7 +61,9 @@ def mean_ci95(values: Sequence[float]) -> tuple[float, float | None]:
 @cache
 def _t(n: int) -> float:
     """Student's t at 97.5 % for n values."""
-    return float(stdtrit(n - 1, 0.975))  # scipy.stats takes ten times as long to import
+    from scipy.special import stdtrit  # takes long to import, and scipy.stats ten times as long
+
+    return float(stdtrit(n - 1, 0.975))
 
 
 def judge_cell(values: Sequence[float], paper: float, tolerance: float, higher_is_better: bool = True) -> CellVerdict:

@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tasks.engine import console
 from tasks.engine.store import Run
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where there is one, takes a tenth of the time
-DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 MACHINE_KEYS = ("results_dir", "logger", "force")  # of config.yaml: where a job ran, not what it computed
 FILES = ("run.json", "metrics.csv", "config.yaml")
 
@@ -73,10 +69,13 @@ def config_text(path: Path) -> str | None:
     """config.yaml without the keys that say where the job ran; None if the file is missing."""
     if not path.exists():
         return None
-    content = yaml.load(path.read_text(encoding="utf-8"), LOADER)
-    kept = {key: value for key, value in content.items() if key not in MACHINE_KEYS}
-    text: str = yaml.dump(kept, Dumper=DUMPER, sort_keys=False, allow_unicode=True)
-    return text
+    kept, lines = True, []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line[0] not in " -\n":  # else it belongs to the key above
+            kept = line.partition(":")[0] not in MACHINE_KEYS
+        if kept:
+            lines.append(line)
+    return "".join(lines)
 
 
 def _head(task: str, row: str, protocol: str, labels: dict[str, str]) -> dict[str, Any]:
