@@ -39,6 +39,9 @@ def main(arguments: Sequence[str]) -> int:
     several = task_names() if task == "all" else groups().get(task)
     if several:
         return max([_one_of(several, one, arguments[1:]) for one in several])
+    if "row" in overrides and "experiment" not in overrides:
+        example = f"experiment={task}/{overrides['row']}"
+        raise ConfigError(f"row={overrides['row']} would name every job of the sweep so: rows are chosen by {example}.")
     dry_run = as_bool("dry_run", overrides.pop("dry_run", "false"))
     more = as_bool("more", overrides.pop("more", "false"))
     profile, reason = choose_profile(task, overrides.pop("profile", None), download=not dry_run)
@@ -48,16 +51,20 @@ def main(arguments: Sequence[str]) -> int:
     for name in sweeps(task, profile, overrides, more):
         command = [f"reproduce={name}", f"profile={profile}", *_smoke(profile, overrides)]
         commands.append(command + [f"{key}={value}" for key, value in overrides.items()])
-    left_out = profile == "sample" and not more and further_rows(task) and not {"seed", "experiment"} & set(overrides)
-    further = f"further rows: make reproduce-{task} PROFILE={profile} ARGS=more=true"
     if dry_run:
         status = _dry_run(commands, results)
-        if left_out:
-            console.say(further)
-        return status
-    check_data(task, profile)
-    if "logger" not in overrides and "logger.mode" not in overrides and profile != "smoke":
-        tracking.announce(*tracking.decide("auto"))
+    else:
+        check_data(task, profile)
+        if "logger" not in overrides and "logger.mode" not in overrides and profile != "smoke":
+            tracking.announce(*tracking.decide("auto"))
+        status = _run(task, profile, commands, results)
+    if profile == "sample" and not more and further_rows(task) and not {"seed", "experiment"} & set(overrides):
+        console.say(f"further rows: make reproduce-{task} PROFILE={profile} ARGS=more=true")
+    return status
+
+
+def _run(task: str, profile: str, commands: list[list[str]], results: Path) -> int:
+    """Run the sweeps, then report what there is; 0 if no job failed."""
     status = 0
     name_launch()  # of all its sweeps
     for command in commands:
@@ -69,8 +76,6 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     report.build(task, profile, results)
     console.say(f"{len(runs)} jobs done, {len(failed)} failed: {results / profile / 'index.html'}")
-    if left_out:
-        console.say(further)
     return int(status != 0 or bool(failed))
 
 

@@ -61,6 +61,13 @@ def test_a_profile_of_another_task_is_refused_before_anything_runs(monkeypatch: 
             reproduce.main(["classification", *given])
 
 
+def test_a_row_is_chosen_by_its_experiment() -> None:
+    with pytest.raises(
+        ConfigError, match="row=simplex would name every job.*: rows are chosen by experiment=toy/simplex"
+    ):
+        reproduce.main(["toy", "row=simplex", "--dry-run"])
+
+
 def test_data_of_the_same_content_stand_in_for_each_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def one_file(name: str, **_: object) -> Path:
         return tmp_path if name == "mnist-npz" else missing(name)
