@@ -81,8 +81,12 @@ def _result(job: JobReturn) -> Any:
 
 
 def _check_form(arguments: Sequence[str]) -> None:
-    """Raises ConfigError for what is neither key=value nor an option: Hydra answers with a wall of text, or guesses."""
-    keys = {path.name for path in (ROOT / "configs").iterdir() if path.is_dir()} | {"seed", "row", "protocol"}
+    """Raises ConfigError for what is neither key=value nor an option: Hydra answers with a wall of text, or guesses.
+
+    MissingConfigException for a number where the name of a file of configs/ belongs: Hydra answers with a traceback.
+    """
+    groups = {path.name for path in (ROOT / "configs").iterdir() if path.is_dir()}
+    keys = groups | {"seed", "row", "protocol"}
     for i, argument in enumerate(arguments):
         key, _, value = argument.lstrip("-").partition("=")
         if argument.startswith("--") and key in keys:
@@ -90,6 +94,8 @@ def _check_form(arguments: Sequence[str]) -> None:
             raise ConfigError(f"{argument} is not an option: settings are written without dashes, {key}={value}.")
         if argument in experiments():
             raise ConfigError(f"'{argument}' is not key=value. Did you mean experiment={argument}?")
+        if argument == f"{key}={value}" and key in groups and re.fullmatch(r"[-+\d.]+(e[-+]?\d+)?|true|false", value):
+            raise MissingConfigException("", f"{key}/{value}")
 
 
 def _check_profiles(arguments: Sequence[str]) -> None:

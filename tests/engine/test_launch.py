@@ -12,7 +12,7 @@ from hydra.errors import MissingConfigException
 
 from tasks.engine.cli import exit_with
 from tasks.engine.errors import ConfigError
-from tasks.engine.launch import _check_profiles, explain, launch
+from tasks.engine.launch import _check_form, _check_profiles, explain, launch
 from tasks.engine.store import ROOT
 
 
@@ -120,3 +120,12 @@ def test_nothing_of_hydras_is_left_where_a_command_is_given(tmp_path: Path, monk
         hydra = compose("train", ["experiment=toy/box"], return_hydra_config=True).hydra
     assert Path(hydra.run.dir) == Path(".") and hydra.output_subdir is None and "handlers" not in hydra.job_logging
     assert Path(hydra.sweep.dir).resolve() == ROOT / "outputs"  # a sweep's multirun.yaml cannot be switched off
+
+
+@pytest.mark.parametrize("given", ["method=3", "data=1e-5", "experiment=true", "solver=-3"])
+def test_a_number_names_no_file_of_configs(given: str) -> None:
+    group, _, value = given.partition("=")
+    with pytest.raises(MissingConfigException) as raised:
+        _check_form(["profile=smoke", given])
+    assert explain(raised.value).startswith(f"{given}: there is no such {group}. ")
+    _check_form([f"method.{group}={value}", f"{group}=null", "seed=3"])
