@@ -84,7 +84,7 @@ def _share_legends(fig: Figure) -> None:
         legend = ax.get_legend()
         if legend is None:
             continue
-        legend.set_in_layout(False)  # it lies inside its panel
+        legend.set_in_layout(legend.get_bbox_to_anchor() is not ax.bbox)  # else it lies inside its panel
         entries: set[tuple[str, object]] = {
             (label, handle.get_color() if isinstance(handle, Line2D) else handle)
             for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)

@@ -92,6 +92,15 @@ def test_a_legend_is_drawn_once(tmp_path: Path, panels: list[dict[str, str]], ke
     plt.close(fig)
 
 
+def test_a_legend_beside_its_panel_keeps_inside_the_figure(tmp_path: Path) -> None:
+    fig, ax = plt.subplots(figsize=(4, 2))
+    ax.plot([0, 1], label="a long name of a row")
+    legend = ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    plots.save_figure(fig, tmp_path, "figure0.1", "Loss", [{"y": 1.0}], "A caption.")
+    assert legend.get_window_extent().x1 < fig.bbox.x1
+    plt.close(fig)
+
+
 def test_what_is_drawn_keeps_inside_the_figure(tmp_path: Path) -> None:
     fig, ax = plt.subplots(figsize=(3, 2))
     ax.set_ylabel("a label")
