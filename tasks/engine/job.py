@@ -109,6 +109,7 @@ def _train_or_record_failure(directory: Path, config: dict[str, Any], tracking_m
     console.show_warnings_briefly()
     try:
         with listening() as stop:
+            stop.obey()
             return _train(directory, config, tracking_mode, stop)
     except Preempted as preempted:
         console.say(f"{_title(config)} stopped by {preempted.name}: the same command goes on from its last epoch")

@@ -39,7 +39,8 @@ class Request:
     def obey(self) -> None:
         """Raise Preempted if a stop was asked for. To be called where nothing is half done."""
         if self.signum is not None:
-            raise Preempted(self.signum)
+            signum, self.signum = self.signum, None
+            raise Preempted(signum)
 
     def _note(self, signum: int, _: object) -> None:
         self.signum = signum
@@ -54,15 +55,23 @@ class Deaf(Request):
             signal.signal(one, signal.SIG_IGN)
 
 
+_unobeyed = Request()  # of the job before, in this process
+
+
 @contextmanager
 def listening() -> Iterator[Request]:
-    """Catch SIGNALS while a job runs. Handlers of others (a launcher that queues again by itself) are left alone."""
+    """Catch SIGNALS while a job runs. Handlers of others (a launcher that queues again by itself) are left alone.
+
+    What comes after a job's last chance to obey stands for the next job of the process: a sweep does not go on.
+    """
     main = threading.current_thread() is threading.main_thread()
-    request = Request(tuple(one for one in SIGNALS if main and signal.getsignal(one) == signal.SIG_DFL))
+    signals = tuple(one for one in SIGNALS if main and signal.getsignal(one) == signal.SIG_DFL)
+    request = Request(signals, _unobeyed.signum)
     request.listen()
     try:
         yield request
     finally:
+        _unobeyed.signum = request.signum
         for one in request.signals:
             signal.signal(one, signal.SIG_DFL)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tasks.engine import preempt, store
+from tasks.engine import job, preempt, store
 from tasks.engine.job import run_job
 from tests.e2e.test_train import command, environ, train
 from tests.e2e.tiny import ROOT, config
@@ -51,6 +51,24 @@ def test_a_preempted_job_saves_queues_itself_and_goes_on(tmp_path: Path, signum:
     )
     runs = [store.read_json(tmp_path / name / "sample/tiny/good/seed0/run.json") for name in ("results", "whole")]
     assert runs[0] and runs[1] and runs[0]["metrics"] == runs[1]["metrics"]
+
+
+def test_a_job_that_ends_before_it_can_obey_is_the_last_of_its_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*_: object) -> dict[str, object]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {"status": "done"}
+
+    monkeypatch.setattr(job, "_train", train)
+    jobs = [config(f"seed={seed}", f"results_dir={tmp_path}", "logger=csv") for seed in range(3)]
+    assert job.run_job(jobs[0])["status"] == "done"
+    with pytest.raises(preempt.Preempted) as stopped:
+        job.run_job(jobs[1])
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert job.run_job(jobs[2])["status"] == "done"  # it was obeyed once
+    with pytest.raises(preempt.Preempted):
+        job.run_job(jobs[1])
 
 
 def test_a_launchers_own_handler_stays(monkeypatch: pytest.MonkeyPatch) -> None:
