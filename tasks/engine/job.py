@@ -210,7 +210,12 @@ def _title(config: dict[str, Any]) -> str:
 
 
 def _key_metric(config: dict[str, Any], metrics: dict[str, Any]) -> str:
-    """The number a person looks at first: the test metric of the selected epoch, else any test loss, else a loss."""
+    """The number a person looks at first: the test metric of the selected epoch, else any test loss, else a loss.
+
+    Of a run that diverged that it did: what it logged before says nothing.
+    """
+    if metrics.get("diverged") == 1:
+        return "diverged"
     monitor = config["select"]["monitor"] or ""
     wishes = [f"test/{monitor.rpartition('/')[2]}", monitor, "test/loss", "val/loss", "train/loss", *metrics]
     name = next((name for name in wishes if name in metrics), None)

@@ -145,6 +145,9 @@ def test_a_finished_job_is_skipped(tmp_path: Path, capsys: pytest.CaptureFixture
     text = capsys.readouterr().out
     assert text.startswith("skip") and text.count("\n") == 1
     assert (job(tmp_path) / "run.json").stat().st_mtime_ns == changed
+    store.write_json(job(tmp_path) / "run.json", first | {"metrics": first["metrics"] | {"diverged": 1.0}})
+    run(tmp_path, "trainer.max_epochs=1")
+    assert capsys.readouterr().out.rstrip().endswith("done before, diverged")  # what it logged before says nothing
 
 
 def test_another_configs_directory_is_refused_then_moved_aside(tmp_path: Path) -> None:
