@@ -18,6 +18,12 @@ from tests.e2e.tiny import ROOT
 MULTIRUN = ("hydra.mode=MULTIRUN", "hydra/launcher=ray", "hydra.launcher.init.num_cpus=2")
 
 
+@pytest.fixture(autouse=True)
+def no_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's workers give way to every other process; beside other tests on few cores they would hardly run."""
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+
+
 def test_without_ray_the_fix_is_named(tmp_path: Path) -> None:
     (tmp_path / "ray.py").write_text("raise ImportError('hidden')")
     hidden = {**environ(), "PYTHONPATH": f"{tmp_path}:{ROOT}"}
