@@ -81,8 +81,8 @@ def _stand_ins(summaries: list[dict[str, Any]]) -> list[str]:
         return []
     verdicts = ("holds", "contradicted", "inconclusive")
     lines = [
-        "**On stand-in data**, small enough for a CPU and not comparable with the papers' numbers: how many of their",
-        "claims, and of ours beside them, hold there",
+        "**On stand-in data or a shorter schedule**, small enough for a CPU and not to be compared with the papers'",
+        "numbers: how many of their claims, and of ours beside them, hold there",
         "",
         f"| task | data | {' | '.join(verdicts)} | |",
         "|---" * (3 + len(verdicts)) + "|",
