@@ -54,8 +54,12 @@ def hardware(gpu: bool = False) -> str:
         import torch
 
         return torch.cuda.get_device_name()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return f"{_cpu_model()}, {cores} core{'s' if cores > 1 else ''}"
+    return f"{_cpu_model()}, {cores()} core{'s' if cores() > 1 else ''}"
+
+
+def cores() -> int:
+    """The CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_model() -> str:

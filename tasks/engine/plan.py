@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from tasks.engine import console, store
+from tasks.engine import console, environment, store
 from tasks.engine.config import resolve
 from tasks.engine.estimate import Estimates, Measured, human
 
@@ -101,7 +100,7 @@ def _at_a_time(config: DictConfig) -> int:
     """The launcher's jobs at a time: joblib's n_jobs (-1: one a core), Ray's by its cores (of this machine, unless
     init.num_cpus says more), 1 for the basic launcher, a cluster's many."""
     launcher = config.hydra.launcher
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = environment.cores()
     if "n_jobs" in launcher:
         return cores + 1 + launcher.n_jobs if launcher.n_jobs < 0 else max(1, launcher.n_jobs)
     if "remote" in launcher:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from tasks.engine import console, page, profiles, readme, report, store
+from tasks.engine import console, environment, page, profiles, readme, report, store
 from tasks.engine.cli import Script, as_bool, groups, task_names
 from tasks.engine.errors import ConfigError
 
@@ -78,7 +77,7 @@ def _report_all(results: Path, wish: str | None) -> int:
 @contextmanager
 def _mapping(there: list[tuple[str, str, Path]]) -> Iterator[Callable[..., Iterable[Any]]]:
     """`map`, side by side on the cores there are if figures of several reports must be drawn."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = environment.cores()
     drawing = [one for one in there if not report.is_drawn(*one)]
     if min(cores, len(drawing)) < 2:
         yield map

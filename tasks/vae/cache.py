@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from tasks.engine import console
+from tasks.engine import console, environment
 from tasks.engine.store import read_json, write_json
 
 Opener = tuple[str, Callable[[], bytes]]  # an image's name and how its file's bytes are read
@@ -75,7 +75,7 @@ def _open(path: Path) -> Pixels:
 def _write(path: Path, files: Sequence[Opener], crop: int, size: int) -> None:
     out = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(files), 3, size, size))
     damaged: list[str] = []
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = environment.cores()
 
     def decode(entry: tuple[str, bytes]) -> Pixels | str:
         return _decode(*entry, crop, size)
