@@ -12,18 +12,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 
 from tasks.bibtex.metrics import best_threshold, f1_scores
 from tasks.engine import ranks
+from tasks.engine.lean import Module
 from tasks.engine.store import write_csv
 
 GRID = torch.arange(1, 50) * 0.02  # 0.02, 0.04, ... 0.98
 
 
-class MultiLabel(L.LightningModule):
+class MultiLabel(Module):
     """Multi-label classification with a fixed threshold or one chosen on the validation set.
 
     Args:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-import lightning as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch import Tensor
 from tasks.classification.network import Classifier
 from tasks.classification.probe import cosines
 from tasks.engine import ranks
+from tasks.engine.lean import Module
 
 Batch = tuple[Tensor, Tensor]
 
@@ -26,7 +26,7 @@ def squared_error(outputs: Tensor, labels: Tensor) -> Tensor:
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": squared_error, "cross_entropy": F.cross_entropy}
 
 
-class Classification(L.LightningModule):
+class Classification(Module):
     """Learns images ↦ labels.
 
     Logged per epoch: train/loss, val/loss, val/accuracy (%), solver/{forward,backward}_{iterations,converged},

@@ -8,6 +8,7 @@ must go through its on_save_checkpoint and on_load_checkpoint.
 
 from __future__ import annotations
 
+import copy
 import io
 import math
 import time
@@ -18,18 +19,19 @@ from zipfile import BadZipFile, ZipFile
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
 from tasks.engine.batches import mix_seed
 from tasks.engine.errors import CheckpointError
+from tasks.engine.lean import BetweenEpochs
 from tasks.engine.preempt import Request
 from tasks.engine.store import atomic_write, keep_copy, write_csv
 
 LAST, BEFORE = "last.ckpt", "before-last.ckpt"
 
 
-class EpochSeed(Callback):
+class EpochSeed(BetweenEpochs):
     """Seeds all random generators from (seed, epoch) at the start of every training epoch.
 
     Further processes of a job (rank above 0) have streams of their own: else all parts of a batch had the same dropout.
@@ -42,7 +44,7 @@ class EpochSeed(Callback):
         pl.seed_everything(mix_seed(self.seed, trainer.current_epoch, *self.ranks) % 2**32, verbose=False)
 
 
-class History(Checkpoint):
+class History(BetweenEpochs, Checkpoint):
     """One row of logged metrics an epoch: {"epoch": epochs done, "seconds": since the job began, name: value}.
 
     (A Checkpoint callback runs last in an epoch, after the module's own on_train_epoch_end has logged.)
@@ -80,15 +82,17 @@ class History(Checkpoint):
             write_csv(self.path, self.rows)
 
 
-class Checkpoints(Checkpoint):
+class Checkpoints(BetweenEpochs, Checkpoint):
     """last.ckpt between epochs (and before-last.ckpt, the one before it) and best.ckpt by a monitored metric.
+
+    The best epoch is kept in memory, and written just before last.ckpt.
 
     Args:
         directory: of the job.
         history: saved with the weights; its rows hold the monitored metric.
         monitor: metric of best.ckpt; None: no best.ckpt.
         mode: "max" | "min": which value of `monitor` is better. The first of equals is kept.
-        every_seconds: shortest time between two writes of last.ckpt.
+        every_seconds: shortest time between two writes.
         state: content of the checkpoint to go on from (`resume_from`).
         stop: obeyed between two epochs, after last.ckpt was written.
         writes: False in the further processes of a job, which restore and select like the first.
@@ -111,6 +115,7 @@ class Checkpoints(Checkpoint):
         self.state, self.writes = state, writes
         self.best_epoch: int | None = None
         self.best_score = -math.inf  # larger is better, whatever the mode
+        self.unwritten_best: dict[str, Any] | None = None
         self.saved_at = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -122,7 +127,7 @@ class Checkpoints(Checkpoint):
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         asked = self.stop.signum is not None
         if trainer.current_epoch > 0 and (asked or time.monotonic() - self.saved_at >= self.every_seconds):
-            self._save_last(trainer, module)
+            self._save(trainer, module)
         self.stop.obey()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -137,19 +142,23 @@ class Checkpoints(Checkpoint):
         if score > self.best_score or self.best_epoch is None:
             self.best_score, self.best_epoch = (-math.inf if math.isnan(score) else score), int(row["epoch"])
             if self.writes:
-                atomic_write(self.best, _bytes(_module_state(module) | {"epoch": self.best_epoch, "score": score}))
+                best = _module_state(module) | {"epoch": self.best_epoch, "score": score}
+                self.unwritten_best = copy.deepcopy(best)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._save_last(trainer, module)
+        self._save(trainer, module)
 
     def load_best(self, module: pl.LightningModule) -> None:
         """Put the best epoch's weights into the module. Raises CheckpointError if best.ckpt cannot be read."""
         _load_module(module, _load(self.best, module.device))
 
-    def _save_last(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def _save(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if not self.writes:
             return
         self.history.write()
+        if self.unwritten_best is not None:
+            atomic_write(self.best, _bytes(self.unwritten_best))
+            self.unwritten_best = None
         steps = trainer.fit_loop.epoch_loop
         state = _module_state(module) | {
             "epoch": trainer.current_epoch,

@@ -49,12 +49,14 @@ def run_job(cfg: DictConfig) -> dict[str, Any]:
                 console.say(f"skip  {_title(config)}: done before, {_key_metric(config, done['metrics'])}", style="dim")
                 return done
             tracking.announce(tracking_mode, reason)
+            gc.freeze()  # looking through what was there before the job takes longer than many an epoch
             try:
                 return _train_or_record_failure(directory, config, tracking_mode)
             finally:
                 # The trainer's reference cycles hold model and data (a gigabyte with images of full size), and the next
                 # job of a sweep may run in this process before Python looks for them.
                 gc.collect()
+                gc.unfreeze()
     except OSError as error:
         raise ConfigError(f"{errors.describe(error)}. {errors.hint(error)}") from error
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 
 from tasks.engine import ranks
+from tasks.engine.lean import Module
 
 
-class ScoredModule(L.LightningModule):
+class ScoredModule(Module):
     """Sums of a training epoch, scores of every image, and the guard against a gradient that is not finite.
 
     A subclass logs `ranks.mean(sums)` over `batches` and `diverged` at the end of its training epoch.

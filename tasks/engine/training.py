@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 import fpi
 from tasks.engine.callbacks import Checkpoints, EpochSeed, History
 from tasks.engine.errors import NotDistributedError
+from tasks.engine.lean import Unprofiled, search_no_more
 from tasks.engine.memory import keep_freed_memory
 from tasks.engine.preempt import Deaf, Request
 from tasks.engine.shards import Place, Shards
@@ -65,6 +66,7 @@ class Training:
         if settings["threads"]:
             torch.set_num_threads(settings["threads"])
         keep_freed_memory()
+        search_no_more()
         pl.seed_everything(config["seed"], verbose=False)
         self.data: Any = instantiate(config["data"], _convert_="all")
         self.module: Any = instantiate(config["method"], _convert_="all")
@@ -91,6 +93,7 @@ class Training:
             num_sanity_val_steps=0,
             inference_mode=False,  # energies are differentiated in validation, too
             use_distributed_sampler=False,
+            profiler=Unprofiled(),
         )
 
     @property

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
 import fpi
 from tasks.engine import ranks
+from tasks.engine.lean import Module
 from tasks.engine.store import write_csv
 from tasks.flow import pictures, traces
 from tasks.flow.energy import EnergyLayer
@@ -23,7 +23,7 @@ Batch = dict[str, Any]
 MakeOptimizer = Callable[[Iterable[Any]], torch.optim.Optimizer]
 
 
-class FlowModule(pl.LightningModule):
+class FlowModule(Module):
     """Training and evaluation of a flow estimator; a row defines `layer`, `loss` and `estimate`.
 
     A batch is {frame1, frame2: (batch, 3, height, width) RGB in [0, 1]; flow: (batch, 2, height, width) pixels; valid:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import fpi
+from tasks.engine.lean import Module
 from tasks.engine.store import write_csv
 from tasks.toy.shapes import loss_per_step, objective_along_directions
 
 
-class ToyRegression(pl.LightningModule):
+class ToyRegression(Module):
     """Learns a ↦ t(a) by MSE with Adam; the test loss is logged after every epoch (figure 5.2) and selects nothing.
 
     Logged per epoch: train/loss, test/loss, diverged (0 or 1), cost/g_evaluations (evaluations of g on a batch, forward

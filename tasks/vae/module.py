@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 import fpi
 from tasks.engine import console
+from tasks.engine.lean import Module
 from tasks.vae.data import as_float
 from tasks.vae.distances import Distance, build
 from tasks.vae.generation import Generation
@@ -25,7 +25,7 @@ from tasks.vae.pictures import write_pictures
 INVERSE = fpi.LBFGS(max_iter=30, on_failure="ignore", compact=False)
 
 
-class ImageGeneration(L.LightningModule):
+class ImageGeneration(Module):
     """Trains a VAE; in the second half, with an `inversion`, the mean of the latent is FPI_GD's (thesis 6.3).
 
     Up to then an arm with an inversion does exactly what the plain one does: the same weights, bit by bit. The standard

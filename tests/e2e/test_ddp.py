@@ -16,7 +16,7 @@ from tasks.engine import store
 from tasks.engine.errors import ConfigError
 from tasks.engine.job import run_job
 from tests.e2e.test_train import command, environ, train
-from tests.e2e.tiny import ROOT, config
+from tests.e2e.tiny import MARK, ROOT, config
 
 pytestmark = [
     pytest.mark.slow,  # each job imports everything once more
@@ -130,10 +130,13 @@ def test_a_loss_that_diverges_in_one_process_stops_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_all_processes_ends_the_job_in_order(tmp_path: Path, signum: signal.Signals) -> None:
+def test_a_signal_to_all_processes_ends_the_job_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signum: signal.Signals
+) -> None:
+    monkeypatch.setenv(MARK, str(tmp_path / "an-epoch-ended"))
     process = start(tmp_path, "trainer.checkpoint_seconds=1000")
     job = tmp_path / "sample/tiny/good/seed0"
-    assert wait_for((job / "best.ckpt").exists)
+    assert wait_for((tmp_path / "an-epoch-ended").exists)
     for one in [*helpers(), process.pid]:
         os.kill(one, signum)
     out, err = process.communicate(timeout=60)
@@ -142,9 +145,10 @@ def test_a_signal_to_all_processes_ends_the_job_in_order(tmp_path: Path, signum:
     assert (job / "last.ckpt").exists() == (signum == signal.SIGTERM)  # which asks for it
 
 
-def test_a_process_that_is_killed_fails_the_job_by_name(tmp_path: Path) -> None:
+def test_a_process_that_is_killed_fails_the_job_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MARK, str(tmp_path / "an-epoch-ended"))
     process = start(tmp_path)
-    assert wait_for((tmp_path / "sample/tiny/good/seed0/best.ckpt").exists)
+    assert wait_for((tmp_path / "an-epoch-ended").exists)
     (one,) = helpers()
     os.kill(one, signal.SIGKILL)
     _, err = process.communicate(timeout=60)

@@ -108,6 +108,19 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before(
     assert_same(job(tmp_path), undisturbed)
 
 
+def test_the_best_epoch_is_written_with_the_last(tmp_path: Path) -> None:
+    with failing(4):
+        run(tmp_path, "trainer.checkpoint_seconds=1000", "seed=1")
+    later = tmp_path / "sample/tiny/good/seed1"
+    assert not list(later.glob("*.ckpt"))  # after four epochs of which the first was a best one
+    with failing(4):
+        run(tmp_path)  # every epoch
+    best, last = (torch.load(job(tmp_path) / name, weights_only=True) for name in ("best.ckpt", "last.ckpt"))
+    assert last["epoch"] == 4 and last["best"][1] == best["epoch"] <= 4
+    run(tmp_path, "trainer.checkpoint_seconds=1000", "seed=1")
+    assert {path.name for path in later.glob("*.ckpt")} == {"best.ckpt", "last.ckpt"}
+
+
 def test_a_damaged_best_checkpoint_is_named_with_the_fix(tmp_path: Path) -> None:
     run(tmp_path)
     for name in ("run.json", "best.ckpt"):

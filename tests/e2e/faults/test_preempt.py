@@ -14,7 +14,7 @@ import torch
 from tasks.engine import job, preempt, store
 from tasks.engine.job import run_job
 from tests.e2e.test_train import command, environ, train
-from tests.e2e.tiny import ROOT, config
+from tests.e2e.tiny import MARK, ROOT, config
 
 EPOCHS = 60
 
@@ -25,7 +25,8 @@ def test_a_preempted_job_saves_queues_itself_and_goes_on(tmp_path: Path, signum:
     fake.parent.mkdir()
     fake.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
     fake.chmod(0o755)
-    slurm = {**environ(), "SLURM_JOB_ID": "17", "PATH": f"{fake.parent}:{os.environ['PATH']}"}
+    ended = tmp_path / "an-epoch-ended"
+    slurm = {**environ(), MARK: str(ended), "SLURM_JOB_ID": "17", "PATH": f"{fake.parent}:{os.environ['PATH']}"}
     given = ("experiment=tiny/good", f"trainer.max_epochs={EPOCHS}", "method.delay=0.05", "logger=csv")
     job = tmp_path / "results/sample/tiny/good/seed0"
     process = subprocess.Popen(
@@ -33,7 +34,7 @@ def test_a_preempted_job_saves_queues_itself_and_goes_on(tmp_path: Path, signum:
         **{"cwd": ROOT, "env": slurm, "stdout": subprocess.PIPE, "text": True},
     )
     deadline = time.monotonic() + 120
-    while not (job / "best.ckpt").exists() and process.poll() is None and time.monotonic() < deadline:
+    while not ended.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signum)
     said = process.communicate(timeout=120)[0]

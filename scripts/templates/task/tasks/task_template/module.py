@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import fpi
+from tasks.engine.lean import Module
 
 
-class Regression(pl.LightningModule):
+class Regression(Module):
     """Learns z ↦ x. Logged an epoch: train/loss, test/loss, cost/g_evaluations, and the iterations of both solves.
 
     Args:
