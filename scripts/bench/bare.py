@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
 import math
-import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +14,7 @@ from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from tasks.engine.batches import mix_seed
+from tasks.engine.lean import search_no_more
 from tasks.engine.memory import keep_freed_memory
 
 
@@ -28,15 +29,16 @@ class Loop:
         self.logged[name] = float(value)
 
 
-def train(config: dict[str, Any]) -> tuple[nn.Module, list[float]]:
-    """Train and test the job of a resolved config; (the module as after the last epoch, seconds at every epoch's end).
+def train(config: dict[str, Any]) -> nn.Module:
+    """Train and test the job of a resolved config; the module as after the last epoch.
 
     For modules that log once an epoch, are optimised automatically and selected by a metric of the validation set.
     """
-    started, ends = time.perf_counter(), []
     settings, select = config["trainer"], config["select"]
     torch.set_num_threads(settings["threads"])
     keep_freed_memory()
+    search_no_more()
+    gc.freeze()  # a process of its own would not have all that the suite imports to look through
     pl.seed_everything(config["seed"], verbose=False)
     data = instantiate(config["data"], _convert_="all")
     module = instantiate(config["method"], _convert_="all")
@@ -66,12 +68,11 @@ def train(config: dict[str, Any]) -> tuple[nn.Module, list[float]]:
             scheduler.step()
         if sign * loop.logged[select["monitor"]] > best:
             best, best_state = sign * loop.logged[select["monitor"]], copy.deepcopy(module.state_dict())
-        ends.append(time.perf_counter() - started)
     last = copy.deepcopy(module.state_dict())
     module.load_state_dict(best_state)
     _evaluate(module, data.test_dataloader(), module.test_step, module.on_test_epoch_end)
     module.load_state_dict(last)
-    return module, ends
+    return module
 
 
 def _optimizers(given: Any) -> tuple[torch.optim.Optimizer, Any]:

@@ -26,24 +26,21 @@ import tempfile
 import time
 from collections.abc import Callable
 from itertools import count as counting
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from common import Row, write
-from hydra import compose, initialize_config_dir
+from turns import take_turns
 
 from tasks.engine import data, store
-from tasks.engine.config import resolve
-from tasks.engine.job import run_job
 
 BIBTEX = ["experiment=bibtex/fpi_nn", "protocol=paper"]
 DENOISING = [  # 160 images of 150 pixels a side, where the paper has 400 of 180
     *("experiment=denoising/fpi_nn", "protocol=paper", "profile=sample", "data.crop=150", "data.n_train=160"),
     *("data.n_test=4", "data.robustness=[]", "data.batch_size=4", "task.max_iter=100"),
 ]
-EPOCHS, MEASURED = 20, 2  # of a run of these experiments; of them, as many as are run
+EPOCHS = 20
 RUNS = 500
 BOUND = "bound"
 
@@ -52,43 +49,17 @@ def job_rows(repeats: int) -> list[Row]:
     """A job over a bare loop."""
     bibtex = "paper" if data.is_available("bibtex") else "sample"
     return [
-        _job_row(f"Bibtex ({bibtex}), FPI_NN", [*BIBTEX, f"profile={bibtex}"], repeats),
-        _job_row("denoising, FPI_NN, 160 images of 150 × 150", DENOISING, repeats),
+        job_row(f"Bibtex ({bibtex}), FPI_NN", [*BIBTEX, f"profile={bibtex}"], 30, repeats),
+        job_row("denoising, FPI_NN, 160 images of 150 × 150", DENOISING, 5, repeats),
     ]
 
 
-def _job_row(name: str, overrides: list[str], repeats: int) -> Row:
-    """A run of EPOCHS epochs put together from the least of its parts: the first MEASURED epochs, of which the last
-    stands for all that follow, and what is before and after them. Job and loop take turns."""
-    from bare import train
-
-    parts: dict[str, list[list[float]]] = {"job": [], "bare loop": []}
-    configs = str(store.ROOT / "configs")
-    with tempfile.TemporaryDirectory() as folder, initialize_config_dir(configs, version_base="1.3"):
-        for number in range(repeats + 1):
-            # first a small one: what a process does once belongs to the start
-            size = f"trainer.max_epochs={MEASURED}" if number > 0 else "profile=smoke"
-            given = [*overrides, size, f"results_dir={folder}/{number}", "logger.mode=offline"]
-            cfg = compose("train", given)
-            config = resolve(cfg)
-            directory = store.job_directory(Path(folder, str(number)), config)
-            started = time.perf_counter()
-            module, loop_ends = train(config)
-            loop = time.perf_counter() - started
-            started = time.perf_counter()
-            assert run_job(cfg)["status"] == "done"
-            job = time.perf_counter() - started
-            weights = torch.load(directory / "last.ckpt", weights_only=True)["state_dict"]
-            assert all(torch.equal(weights[key], value) for key, value in module.state_dict().items()), "other steps"
-            job_ends = [row["seconds"] for row in store.read_csv(directory / "metrics.csv")]
-            for who, total, ends in (("job", job, job_ends), ("bare loop", loop, loop_ends)) if number > 0 else ():
-                later = [after - before for before, after in pairwise(ends)]
-                parts[who].append([total - sum(later), *later])  # before, the first epoch and after; each later epoch
-    values = {}
-    for who, runs in parts.items():
-        least = [min(column) for column in zip(*runs, strict=True)]
-        values |= {who: sum(least) + (EPOCHS - MEASURED) * least[-1], f"{who}, an epoch": least[-1]}
-    return Row(f"{name}, {EPOCHS} epochs", values, "job", "bare loop")
+def job_row(name: str, overrides: list[str], steps: int, repeats: int, epochs: int = EPOCHS) -> Row:
+    """Means over pairs of processes, of which each has its own luck with its memory; turns of so many steps."""
+    given = [*overrides, f"trainer.max_epochs={epochs}"]
+    pairs = [take_turns(given, steps) for _ in range(repeats)]
+    values = {who: sum(sum(pair[who]) for pair in pairs) / repeats for who in pairs[0]}
+    return Row(f"{name}, {epochs} epochs, mean of {repeats}", values, "job", "bare loop")
 
 
 def start_rows(repeats: int) -> list[Row]:
