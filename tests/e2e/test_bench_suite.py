@@ -32,7 +32,8 @@ def test_a_jobs_row_is_the_mean_of_pairs(monkeypatch: pytest.MonkeyPatch) -> Non
     pairs = iter([{"job": [1.0, 2.0], "bare loop": [1.0, 1.0]}, {"job": [2.0, 3.0], "bare loop": [2.0, 2.0]}])
     monkeypatch.setattr(suite, "take_turns", lambda given, steps: next(pairs))
     row = suite.job_row("a row", [], 5, repeats=2)
-    assert row.name == "a row, 20 epochs, mean of 2" and row.values == {"job": 4.0, "bare loop": 3.0} and row.ratio == 4 / 3
+    assert row.name == "a row, 20 epochs, mean of 2" and row.values == {"job": 4.0, "bare loop": 3.0}
+    assert row.ratio == 4 / 3
 
 
 @pytest.mark.slow
