@@ -54,12 +54,12 @@ def job_rows(repeats: int) -> list[Row]:
     ]
 
 
-def job_row(name: str, overrides: list[str], steps: int, repeats: int, epochs: int = EPOCHS) -> Row:
+def job_row(name: str, overrides: list[str], steps: int, repeats: int) -> Row:
     """Means over pairs of processes, of which each has its own luck with its memory; turns of so many steps."""
-    given = [*overrides, f"trainer.max_epochs={epochs}"]
+    given = [*overrides, f"trainer.max_epochs={EPOCHS}"]
     pairs = [take_turns(given, steps) for _ in range(repeats)]
     values = {who: sum(sum(pair[who]) for pair in pairs) / repeats for who in pairs[0]}
-    return Row(f"{name}, {epochs} epochs, mean of {repeats}", values, "job", "bare loop")
+    return Row(f"{name}, {EPOCHS} epochs, mean of {repeats}", values, "job", "bare loop")
 
 
 def start_rows(repeats: int) -> list[Row]:

@@ -55,10 +55,12 @@ def take_turns(overrides: list[str], steps: int) -> dict[str, list[float]]:
     spawned = get_context("spawn")
     seconds: dict[str, list[float]] = {"job": [], "bare loop": []}
     pipes: dict[str, Connection] = {}
+    processes = []
     with tempfile.TemporaryDirectory() as folder:
         for who, work in zip(seconds, (_job, _loop), strict=True):
             pipes[who], end = spawned.Pipe()
-            spawned.Process(target=_child, args=(work, end, overrides, steps, folder), daemon=True).start()
+            processes.append(spawned.Process(target=_child, args=(work, end, overrides, steps, folder), daemon=True))
+            processes[-1].start()
             end.close()  # the process has its own: its death is heard here
         for pipe in pipes.values():
             pipe.recv()  # it is ready
@@ -68,6 +70,8 @@ def take_turns(overrides: list[str], steps: int) -> dict[str, list[float]]:
                 pipes[who].send("go on")
                 seconds[who].append(pipes[who].recv())
             weights = [pipe.recv() for pipe in pipes.values() if not pipe.recv()]
+        for process in processes:
+            process.join()  # it may still be writing into the folder
     trained, bare = weights
     assert trained.keys() == bare.keys(), "another module"
     assert all(np.array_equal(trained[name], bare[name]) for name in bare), "other steps"
